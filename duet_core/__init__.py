@@ -1,0 +1,38 @@
+"""DUET Lens's engine: visual token reduction for vision-language models, with a trace of every patch."""
+
+from __future__ import annotations
+
+from duet_core.cost import Cost
+from duet_core.engine import Answer, Encoded, Generated, Model, Run, open_model
+from duet_core.errors import (
+    DuetError,
+    ModelError,
+    ModelNotFound,
+    ModelUnreachable,
+    PictureError,
+    PlanError,
+    QuestionError,
+    TraceError,
+)
+from duet_core.plan import Plan
+from duet_core.trace import Trace
+
+__all__ = [
+    "Answer",
+    "Cost",
+    "DuetError",
+    "Encoded",
+    "Generated",
+    "Model",
+    "ModelError",
+    "ModelNotFound",
+    "ModelUnreachable",
+    "PictureError",
+    "Plan",
+    "PlanError",
+    "QuestionError",
+    "Run",
+    "Trace",
+    "TraceError",
+    "open_model",
+]

@@ -1,0 +1,25 @@
+"""The rack of model families: which model. A checkpoint's config decides its family, never its name."""
+
+from __future__ import annotations
+
+from transformers import PretrainedConfig, PreTrainedModel
+
+from duet_core.backbones.llava import Llava
+from duet_core.errors import ModelError
+
+FAMILIES = {"llava": Llava}
+
+__all__ = ["FAMILIES", "Llava", "wrap"]
+
+
+def check_family(config: PretrainedConfig) -> None:
+    """Raise a ModelError when no backbone knows this kind of checkpoint."""
+    if config.model_type not in FAMILIES:
+        known = ", ".join(FAMILIES)
+        raise ModelError(f"Checkpoints of type {config.model_type!r} are not supported; choose one of type {known}.")
+
+
+def wrap(model: PreTrainedModel) -> Llava:
+    """Return the backbone around an opened transformers model."""
+    check_family(model.config)
+    return FAMILIES[model.config.model_type](model)

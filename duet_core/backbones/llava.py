@@ -1,0 +1,137 @@
+"""The LLaVA family: `LlavaForConditionalGeneration` with a CLIP encoder (CLS) and a Llama decoder, any depth, any grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+from duet_core.cost import LayerShape
+from duet_core.decoder import Rotary
+from duet_core.errors import ModelError
+from duet_core.plan import Size
+from duet_core.vision import Evidence, Seen, clip_evidence, run_clip
+
+
+@dataclass(frozen=True, slots=True)
+class Llava:
+    """One opened checkpoint of the family; wraps the transformers model without touching it."""
+
+    model: PreTrainedModel
+
+    def __post_init__(self) -> None:
+        """Refuse a checkpoint of another structure with a ModelError."""
+        vision, text = self.model.config.vision_config, self.model.config.text_config
+        if vision.model_type != "clip_vision_model" or text.model_type != "llama":
+            raise ModelError(
+                f"This LLaVA checkpoint joins {vision.model_type} and {text.model_type}, but only a CLIP encoder with a"
+                " Llama decoder is supported; choose such a checkpoint."
+            )
+        if not isinstance(self.model.config.vision_feature_layer, int):
+            raise ModelError(
+                f"This checkpoint joins the features of the vision layers {self.model.config.vision_feature_layer},"
+                " but only one feature layer is supported; choose another checkpoint."
+            )
+
+    # Sizes
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the language model's first weights."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return self.model.dtype
+
+    @property
+    def rows_cols(self) -> tuple[int, int]:
+        """Patches of one picture, (rows, columns)."""
+        side = self.model.config.vision_config.image_size // self.model.config.vision_config.patch_size
+        return side, side
+
+    @property
+    def keeps_cls(self) -> bool:
+        """Whether the untouched model itself feeds CLS to the language model."""
+        return self.model.config.vision_feature_select_strategy == "full"
+
+    @property
+    def size(self) -> Size:
+        """Visual tokens of one picture in the untouched model, and language-model layers."""
+        rows, cols = self.rows_cols
+        return Size(rows * cols + self.keeps_cls, len(self.layers))
+
+    @property
+    def layer_shape(self) -> LayerShape:
+        """The widths that the cost formulas need."""
+        text = self.model.config.text_config
+        head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        return LayerShape(
+            width=text.hidden_size,
+            heads=text.num_attention_heads,
+            kv_heads=text.num_key_value_heads,
+            head_dim=head_dim,
+            mlp_width=text.intermediate_size,
+            element_bytes=self.dtype.itemsize,
+        )
+
+    @property
+    def image_token(self) -> int:
+        """The id of the placeholder that stands for one visual token in `input_ids`."""
+        return self.model.config.image_token_id
+
+    # Pictures
+
+    def see(self, pixels: Tensor) -> Seen:
+        """Run the encoder on `pixels` [I, 3, h, w] up to the layer whose output is used."""
+        tower = self.model.model.vision_tower
+        chosen = self.model.config.vision_feature_layer
+        total = self.model.config.vision_config.num_hidden_layers
+        return run_clip(tower, pixels.to(self.device, self.dtype), chosen % (total + 1))
+
+    def evidence(self, seen: Seen) -> Evidence:
+        """Gather what stage 1 decides by."""
+        return clip_evidence(seen)
+
+    def project(self, features: Tensor) -> Tensor:
+        """Map encoder features [I, n, D] into the language model's space."""
+        return self.model.model.multi_modal_projector(features)
+
+    # Language model, as the layer loop needs it
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The decoder layers in order."""
+        return self.model.model.language_model.layers
+
+    @property
+    def needs_causal_mask(self) -> bool:
+        """Whether attention gets no causal mask unless we pass one."""
+        return self.model.config.text_config._attn_implementation == "eager"
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the embeddings [..., D] of token ids."""
+        return self.model.get_input_embeddings()(ids)
+
+    def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
+        """Return (cos, sin), each [B, T, dh], for positions [B, T]."""
+        return self.model.model.language_model.rotary_emb(like, position_ids=positions)
+
+    def query_key(self, layer: nn.Module, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE."""
+        attention, (cos, sin) = layer.self_attn, rotary
+        normed = layer.input_layernorm(hidden)  # (T, D)
+        q = attention.q_proj(normed[rows]).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (H, R, dh)
+        k = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (Hkv, T, dh)
+        q, _ = apply_rotary_pos_emb(q, q, cos[rows], sin[rows], unsqueeze_dim=0)
+        k, _ = apply_rotary_pos_emb(k, k, cos, sin, unsqueeze_dim=0)
+        return q * attention.scaling, k
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return [..., vocabulary] for final hidden states [..., D]."""
+        return self.model.lm_head(self.model.model.language_model.norm(hidden))

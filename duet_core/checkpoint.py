@@ -1,0 +1,99 @@
+"""Finds and opens a checkpoint: a bundled name, a folder, or a hub repository."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+
+from duet_core.backbones import check_family
+from duet_core.errors import ModelError, ModelNotFound, ModelUnreachable
+
+BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "models"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the models that ship with the project."""
+    return sorted(folder.name for folder in BUNDLED.glob("*") if (folder / "config.json").is_file())
+
+
+def locate(name: str) -> str:
+    """Return what transformers can open for a bundled name, a folder or a hub name.
+
+    Raises ModelNotFound or ModelUnreachable, each with the next step.
+    """
+    if name in bundled_names():
+        return str(BUNDLED / name)
+    if Path(name).is_dir():
+        return name
+    if not _HUB_NAME.fullmatch(name):
+        raise ModelNotFound(f"There is no model {name!r}; choose {' or '.join(bundled_names())}, or give a hub name like owner/model.")
+    _ask_hub(name)
+    return name
+
+
+def _ask_hub(name: str) -> None:
+    try:
+        hf_hub_download(name, "config.json")
+    except GatedRepoError as error:
+        raise ModelUnreachable(f"The repository {name} is gated; accept its terms on the hub and log in.") from error
+    except (RepositoryNotFoundError, EntryNotFoundError, HFValidationError) as error:
+        if isinstance(error, LocalEntryNotFoundError):
+            raise _unreachable(name) from error
+        raise ModelNotFound(f"The hub has no model {name}; check the spelling.") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise _unreachable(name) from error
+
+
+def _unreachable(name: str) -> ModelUnreachable:
+    offline = f"{name} is not on this machine and the model hub cannot be reached"
+    return ModelUnreachable(f"{offline}; connect to the network, or choose {' or '.join(bundled_names())}.")
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device of this name; `auto` takes CUDA, then MPS, then the CPU."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Return the dtype of this name; `auto` takes bf16 on CUDA (fp16 where it lacks bf16), fp16 on MPS, fp32 on a CPU."""
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return torch.float16 if device.type == "mps" else torch.float32
+
+
+def load_model(place: str, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
+    """Open the weights at a folder or hub name, in evaluation mode; a ModelError says what is wrong with them."""
+    try:
+        check_family(AutoConfig.from_pretrained(place))
+        model = AutoModelForImageTextToText.from_pretrained(place, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"The checkpoint {Path(place).name} cannot be opened; check that it is complete.") from error
+    return model.to(device).eval()
+
+
+def load_processor(place: str) -> Any | None:
+    """Open the processor beside the weights; None where a checkpoint has none (prefill and generate still work)."""
+    try:
+        return AutoProcessor.from_pretrained(place, use_fast=False)
+    except (OSError, ValueError, TypeError):
+        return None

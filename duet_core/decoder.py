@@ -1,0 +1,207 @@
+"""The layer loop: hidden states, per-layer KV cache and positions; at each boundary the method may drop tokens.
+
+B batch, T tokens, D width, H heads. Sequences are packed to the left: a shorter sample is padded on its right, where
+the causal mask already hides the padding during prefill; only decoding needs a mask, and only for ragged batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from duet_core.cache import KVCache, hidden_slots
+from duet_core.pruning import text_to_vision
+from duet_core.timing import Stopwatch
+
+Rotary = tuple[Tensor, Tensor]
+
+
+class Stack(Protocol):
+    """What the loop needs of a language model."""
+
+    layers: Sequence[nn.Module]
+    needs_causal_mask: bool  # eager attention does not mask by itself
+
+    def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
+        """Return (cos, sin), each [B, T, dh], for positions [B, T]."""
+
+    def query_key(self, layer: nn.Module, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE.
+
+        `hidden` [T, D] is one sample without padding, `rows` [R] its query tokens, `rotary` (cos, sin) [T, dh].
+        """
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return [..., vocabulary] for final hidden states [..., D]."""
+
+
+@dataclass(slots=True)
+class Tokens:
+    """The sequences of a batch between two layers.
+
+    `hidden` [B, T, D]; `lengths` real tokens per sample; per sample int64 places in the sequence: `visual` [n],
+    `queries` [R] (whose attention ranks the visual tokens) and `text`; `origin` [n]: the number that each visual token
+    had when it entered the language model.
+    """
+
+    hidden: Tensor
+    lengths: list[int]
+    visual: list[Tensor]
+    text: list[Tensor]
+    queries: list[Tensor]
+    origin: list[Tensor]
+
+
+@dataclass(slots=True)
+class Boundary:
+    """What a method may look at before a layer runs."""
+
+    layer: int
+    entering: list[int]  # visual tokens per sample that entered the language model
+    origin: list[Tensor]
+    _score: Callable[[], list[Tensor]]
+    scores: list[Tensor] | None = None
+
+    @property
+    def counts(self) -> list[int]:
+        """Visual tokens per sample right now."""
+        return [origin.shape[0] for origin in self.origin]
+
+    def attention(self) -> list[Tensor]:
+        """Return per sample the attention [n] fp32 each visual token gets from the query tokens, in the next layer."""
+        if self.scores is None:
+            self.scores = self._score()
+        return self.scores
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One pruning step before `layer`. Per sample: the tokens there were and the tokens `kept`, by their numbers at
+    entry [n] int64, and the scores [n] fp32 of those there were (None for a method that asked for none).
+    """
+
+    layer: int
+    before: list[Tensor]
+    kept: list[Tensor]
+    scores: list[Tensor] | None
+
+
+@dataclass(slots=True)
+class Prefilled:
+    """The state after a prefill: `logits` [B, vocabulary] at each last token, caches, real lengths [layer][sample]."""
+
+    logits: Tensor
+    cache: KVCache
+    lengths: list[list[int]]
+    visual_counts: list[list[int]]
+    cuts: list[Cut] = field(default_factory=list)
+
+
+Choose = Callable[[Boundary], list[Tensor] | None]
+
+
+def prefill(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch) -> Prefilled:
+    """Run all layers over the prompt, asking `choose` before each layer which visual tokens stay.
+
+    `choose` returns ascending indices into each sample's current visual tokens, or None to keep all. Spans `select`
+    and `prefill` of the watch take the time.
+    """
+    entering = [visual.shape[0] for visual in tokens.visual]
+    done = Prefilled(tokens.hidden, KVCache(), [], [])
+    rotary, mask = _positions(stack, tokens.hidden)
+    for number, layer in enumerate(stack.layers):
+        with watch.span("select"):
+            boundary = Boundary(number, entering, tokens.origin, partial(_scores, stack, layer, tokens, rotary))
+            chosen = choose(boundary)
+            if chosen is not None:
+                before, tokens = tokens, keep_only(tokens, chosen)
+                done.cuts.append(Cut(number, before.origin, tokens.origin, boundary.scores))
+                rotary, mask = _positions(stack, tokens.hidden)
+        with watch.span("prefill"):
+            hidden = run_layer(layer, tokens.hidden, rotary, mask, done.cache)
+            tokens = replace(tokens, hidden=hidden)
+        done.lengths.append(tokens.lengths)
+        done.visual_counts.append([visual.shape[0] for visual in tokens.visual])
+    with watch.span("prefill"):
+        rows = torch.tensor([length - 1 for length in tokens.lengths], device=tokens.hidden.device)
+        done.logits = stack.logits(tokens.hidden[torch.arange(len(rows), device=rows.device), rows])  # (B, V)
+    return done
+
+
+def decode(stack: Stack, done: Prefilled, embedded: Tensor, step: int) -> Tensor:
+    """Run one further token [B, 1, D] through all layers and return its logits [B, vocabulary].
+
+    `step` counts from 0 after the prefill. In each layer the token's position is the number of keys that the layer has
+    cached for the sample, since positions are compact there.
+    """
+    hidden, rotaries = embedded, {}
+    for number, layer in enumerate(stack.layers):
+        lengths = tuple(done.lengths[number])
+        if lengths not in rotaries:
+            places = torch.tensor(lengths, device=hidden.device).unsqueeze(-1) + step  # (B, 1)
+            rotaries[lengths] = stack.rotary(places, hidden), _cached_mask(lengths, step, hidden)
+        rotary, mask = rotaries[lengths]
+        hidden = run_layer(layer, hidden, rotary, mask, done.cache)
+    return stack.logits(hidden[:, -1])  # (B, V)
+
+
+def run_layer(layer: nn.Module, hidden: Tensor, rotary: Rotary, mask: Tensor | None, cache: KVCache) -> Tensor:
+    """Run one decoder layer of transformers as it stands, with our cache."""
+    out = layer(hidden, attention_mask=mask, past_key_values=cache, use_cache=True, position_embeddings=rotary)
+    return out[0] if isinstance(out, tuple) else out
+
+
+def keep_only(tokens: Tokens, chosen: list[Tensor]) -> Tokens:
+    """Return the sequences with only the chosen visual tokens left (indices into each sample's current ones)."""
+    visual = [places[keep] for places, keep in zip(tokens.visual, chosen, strict=True)]
+    index = [torch.cat(parts).sort().values for parts in zip(tokens.text, visual, strict=True)]  # (T',) each
+
+    def moved(places: list[Tensor]) -> list[Tensor]:
+        return [torch.searchsorted(left, place) for left, place in zip(index, places, strict=True)]
+
+    rows = [tokens.hidden[sample, left] for sample, left in enumerate(index)]
+    return Tokens(
+        hidden=nn.utils.rnn.pad_sequence(rows, batch_first=True),  # (B, T', D)
+        lengths=[left.shape[0] for left in index],
+        visual=moved(visual),
+        text=moved(tokens.text),
+        queries=moved(tokens.queries),
+        origin=[origin[keep] for origin, keep in zip(tokens.origin, chosen, strict=True)],
+    )
+
+
+def _positions(stack: Stack, hidden: Tensor) -> tuple[Rotary, Tensor | None]:
+    """Return RoPE for compact positions 0..T-1 and, where attention needs one, the causal mask [1, 1, T, T]."""
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    mask = None
+    if stack.needs_causal_mask:
+        mask = hidden.new_zeros(len(places), len(places))
+        mask = mask.masked_fill(places > places.unsqueeze(-1), torch.finfo(hidden.dtype).min)[None, None]
+    return stack.rotary(places.unsqueeze(0), hidden), mask
+
+
+def _cached_mask(lengths: Sequence[int], step: int, like: Tensor) -> Tensor | None:
+    """Return the mask that hides the padding cached between a shorter sample's prompt and its decoded tokens."""
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return None
+    slots = torch.arange(longest + step + 1, device=like.device)
+    ends = torch.tensor(lengths, device=like.device).unsqueeze(-1)
+    return hidden_slots((slots < ends) | (slots >= longest), like.dtype)  # (B, 1, 1, K)
+
+
+def _scores(stack: Stack, layer: nn.Module, tokens: Tokens, rotary: Rotary) -> list[Tensor]:
+    """Score each sample's visual tokens with the next layer's own norm, projections and RoPE; no gradient flows."""
+    scores = []
+    with torch.no_grad():
+        for sample, length in enumerate(tokens.lengths):
+            states = tokens.hidden[sample, :length]  # (T, D)
+            cos, sin = (part[0, :length] for part in rotary)  # (T, dh)
+            q, k = stack.query_key(layer, states, tokens.queries[sample], (cos, sin))
+            scores.append(text_to_vision(q, k, tokens.queries[sample], tokens.visual[sample]))
+    return scores

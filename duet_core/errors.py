@@ -1,0 +1,47 @@
+"""The errors of the engine.
+
+DuetError
+|-- PictureError      a picture (or clip) cannot be used as it is
+|-- QuestionError     a question cannot be used as it is
+|-- PlanError         the numbers of a run do not fit the model
+|-- TraceError        a stored trace cannot be read
+`-- ModelError        a model cannot be opened or cannot do what was asked
+    |-- ModelNotFound     no such bundled name, folder or hub repository
+    `-- ModelUnreachable  a hub name, but the hub cannot be reached
+
+Each message is one sentence: what was wrong, the value, the limit, the next step.
+"""
+
+from __future__ import annotations
+
+
+class DuetError(Exception):
+    """Any error that the engine raises on purpose."""
+
+
+class PictureError(DuetError):
+    """A picture or clip cannot be used as it is."""
+
+
+class QuestionError(DuetError):
+    """A question cannot be used as it is."""
+
+
+class PlanError(DuetError):
+    """The numbers of a run do not fit the model."""
+
+
+class TraceError(DuetError):
+    """A stored trace cannot be read."""
+
+
+class ModelError(DuetError):
+    """A model cannot be opened or cannot do what was asked."""
+
+
+class ModelNotFound(ModelError):
+    """No bundled model, folder or hub repository has this name."""
+
+
+class ModelUnreachable(ModelError):
+    """The name looks like a hub repository, but the hub cannot be reached."""

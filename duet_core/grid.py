@@ -1,0 +1,71 @@
+"""The one owner of token <-> patch <-> pixel <-> frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """How the patches of one picture (or clip) lie in its pixels.
+
+    `frames` x `rows` x `cols` patches in raster order, frame after frame. `picture` is the (width, height) of the
+    original in pixels; `seen` is the box (left, top, right, bottom) in original pixels that the encoder's square
+    covers: it may reach outside the picture (padding) or leave parts of it out (a centre crop).
+    """
+
+    frames: int
+    rows: int
+    cols: int
+    picture: tuple[int, int]
+    seen: Box
+
+    @property
+    def patches(self) -> int:
+        """Number of patches over all frames."""
+        return self.frames * self.rows * self.cols
+
+    def place(self, patch: int) -> tuple[int, int, int]:
+        """Return (frame, row, column) of a patch, all counted from 0."""
+        frame, rest = divmod(patch, self.rows * self.cols)
+        return frame, *divmod(rest, self.cols)
+
+    def box(self, patch: int) -> Box:
+        """Return (left, top, right, bottom) of a patch in pixels of the original picture."""
+        _, row, col = self.place(patch)
+        left, top, right, bottom = self.seen
+        width, height = (right - left) / self.cols, (bottom - top) / self.rows
+        return (
+            left + col * width,
+            top + row * height,
+            left + (col + 1) * width,
+            top + (row + 1) * height,
+        )
+
+    def patch_at(self, x: float, y: float, frame: int = 0) -> int | None:
+        """Return the patch under a pixel of the original picture, or None where the encoder saw nothing."""
+        left, top, right, bottom = self.seen
+        if not (left <= x < right and top <= y < bottom):
+            return None
+        row = min(self.rows - 1, int((y - top) / (bottom - top) * self.rows))
+        col = min(self.cols - 1, int((x - left) / (right - left) * self.cols))
+        return (frame * self.rows + row) * self.cols + col
+
+    def to_json(self) -> dict[str, object]:
+        """Return the grid as plain JSON values."""
+        return {
+            "frames": self.frames,
+            "rows": self.rows,
+            "cols": self.cols,
+            "picture": list(self.picture),
+            "seen": list(self.seen),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict) -> Grid:
+        """Read what `to_json` wrote."""
+        return cls(
+            data["frames"], data["rows"], data["cols"], tuple(data["picture"]), tuple(data["seen"])
+        )

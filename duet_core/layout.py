@@ -1,0 +1,103 @@
+"""Puts text and visual tokens into one sequence per sample, and knows where each of them sits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from duet_core.decoder import Tokens
+from duet_core.errors import PictureError, QuestionError
+from duet_core.plan import Queries
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sample's prompt: its token ids without padding, and the places in them that guide stage 2 (None: the rule)."""
+
+    ids: list[int]
+    salient: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a sample's tokens go in its sequence of `length`: `text` and `visual` places, `moved` from prompt places."""
+
+    text: list[int]
+    visual: list[int]
+    moved: dict[int, int]
+    length: int
+
+
+def count_pictures(ids: Sequence[int], image_token: int, placeholders: int) -> int:
+    """Return how many pictures a prompt has room for; a PictureError if the placeholders do not come out even."""
+    found = list(ids).count(image_token)
+    if found == 0 or found % placeholders:
+        raise PictureError(f"The prompt has {found} picture tokens, but a picture takes {placeholders}: give whole pictures.")
+    return found // placeholders
+
+
+def place(ids: Sequence[int], image_token: int, placeholders: int, entering: int) -> Places:
+    """Give each picture's run of placeholders `entering` places instead; text keeps its order around them."""
+    text, visual, moved = [], [], {}
+    at, old = 0, 0
+    while old < len(ids):
+        if ids[old] == image_token:
+            visual += range(at, at + entering)
+            at, old = at + entering, old + placeholders
+        else:
+            moved[old] = at
+            text.append(at)
+            at, old = at + 1, old + 1
+    return Places(text, visual, moved, at)
+
+
+def query_places(request: Request, places: Places, rule: Queries) -> list[int]:
+    """Return the ascending places whose attention ranks the visual tokens; never empty.
+
+    Given places replace the rule. `salient` without any (a prompt that came as bare ids) falls back to `all_text`.
+    """
+    last = places.length - 1
+    if request.salient is not None:
+        return sorted({_text_place(places, position) for position in request.salient}) or [last]
+    after = [at for at in places.text if at > max(places.visual, default=-1)]
+    return [last] if rule == "last" or not after else after
+
+
+def _text_place(places: Places, position: int) -> int:
+    if position not in places.moved:
+        raise QuestionError(f"Query position {position} is no text token of the prompt; give positions of text.")
+    return places.moved[position]
+
+
+def lay_out(
+    requests: Sequence[Request],
+    visual: Sequence[Tensor],
+    embed: Callable[[Tensor], Tensor],
+    where: Sequence[Places],
+    rule: Queries,
+) -> Tokens:
+    """Return the packed batch: `visual[b]` [n, D] are sample b's projected visual tokens, picture after picture."""
+    device = visual[0].device
+    rows = []
+    for request, tokens, places in zip(requests, visual, where, strict=True):
+        text_ids = torch.tensor([request.ids[old] for old in places.moved], device=device)
+        row = tokens.new_empty(places.length, tokens.shape[-1])  # (T, D)
+        row[torch.tensor(places.text, device=device)] = embed(text_ids).to(row.dtype)
+        row[torch.tensor(places.visual, device=device)] = tokens
+        rows.append(row)
+
+    def tensors(lists: Sequence[Sequence[int]]) -> list[Tensor]:
+        return [torch.tensor(values, device=device, dtype=torch.long) for values in lists]
+
+    queries = [query_places(request, places, rule) for request, places in zip(requests, where, strict=True)]
+    return Tokens(
+        hidden=nn.utils.rnn.pad_sequence(rows, batch_first=True),  # (B, T, D)
+        lengths=[places.length for places in where],
+        visual=tensors([places.visual for places in where]),
+        text=tensors([places.text for places in where]),
+        queries=tensors(queries),
+        origin=tensors([range(len(places.visual)) for places in where]),
+    )

@@ -1,0 +1,81 @@
+"""What a method is: at most two hooks, and the numbers it makes of a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from duet_core.decoder import Boundary
+from duet_core.plan import Plan, Size
+from duet_core.trace import Fate
+from duet_core.vision import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a method may look at before the language model: I pictures of P patches, N = P + `extra` encoder tokens.
+
+    `features` [I, N, D] encoder output, the `extra` tokens (CLS) first; `evidence()` computes scores and keys.
+    """
+
+    features: Tensor
+    extra: int
+    evidence: Callable[[], Evidence]
+
+    @property
+    def patches(self) -> int:
+        """Patches per picture."""
+        return self.features.shape[1] - self.extra
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What enters the language model: n1 tokens for each of I pictures, and what became of their P patches.
+
+    `tokens` [I, n1, D] before the projector; `fate` [I, P] (`Fate`); `joined` [I, P] the patch whose token a patch
+    became part of, -1 for none; `token_of` [I, P] that token's number among the n1, -1 for none; int64.
+    `scores` [I, P] fp32, NaN where the method has none.
+    """
+
+    tokens: Tensor
+    fate: Tensor
+    joined: Tensor
+    token_of: Tensor
+    scores: Tensor
+
+
+class Method(Protocol):
+    """One way to drop visual tokens; `plan` holds its hyper-parameters."""
+
+    title: ClassVar[str]
+    plan: Plan
+
+    @staticmethod
+    def schedule(target: float, size: Size) -> Plan:
+        """Return the plan whose average of visual tokens per layer comes closest to `target`."""
+
+    def after_vision(self, look: Look) -> Selection | None:
+        """Choose what enters the language model; None lets everything in."""
+
+    def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
+        """Choose what stays before a layer, as ascending indices per sample; None keeps everything."""
+
+
+def keep_patches(look: Look, patches: Tensor) -> Selection:
+    """Return the selection that lets the patches [I, n] (ascending) in unchanged and drops the others."""
+    n_pictures, n_kept = patches.shape
+    rows = (patches + look.extra).unsqueeze(-1).expand(-1, -1, look.features.shape[-1])
+    blank = patches.new_full((n_pictures, look.patches), -1)
+    numbers = torch.arange(n_kept, device=patches.device).expand(n_pictures, -1)
+    token_of = blank.scatter(1, patches, numbers)
+    return Selection(
+        tokens=look.features.gather(1, rows),  # (I, n, D)
+        fate=torch.full_like(blank, Fate.DROPPED).scatter(1, patches, int(Fate.DOMINANT)),
+        joined=blank.scatter(1, patches, patches),
+        token_of=token_of,
+        scores=torch.full(blank.shape, float("nan"), device=patches.device),
+    )

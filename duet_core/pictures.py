@@ -1,0 +1,58 @@
+"""Pictures on their way into the encoder: the processor's pixels, and where they lie in the original."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from duet_core.errors import PictureError
+from duet_core.grid import Box
+
+LONGEST_ASPECT = 50  # a longer strip would be blown up to gigabytes by a processor that crops
+
+
+def pixels_of(processor: Any, pictures: list[Image.Image]) -> Tensor:
+    """Return `pixel_values` [I, 3, h, w] float as the checkpoint's image processor makes them (padded where it can)."""
+    for picture in pictures:
+        check_picture(picture)
+    rgb = [picture.convert("RGB") for picture in pictures]
+    padding = {"do_pad": True} if pads(processor) else {}
+    return processor(images=rgb, return_tensors="pt", **padding)["pixel_values"]
+
+
+def check_picture(picture: object) -> None:
+    """Raise a PictureError for anything that is not a picture the encoder could use."""
+    if not isinstance(picture, Image.Image):
+        raise PictureError(f"A picture must be a PIL image, not {type(picture).__name__}; open it with Image.open.")
+    long, short = max(picture.size), min(picture.size)
+    if short < 1 or long / short > LONGEST_ASPECT:
+        width, height = picture.size
+        raise PictureError(
+            f"The picture is {width} x {height} pixels; its longer side may be at most {LONGEST_ASPECT} times the"
+            " shorter one: crop it."
+        )
+
+
+def pads(processor: Any) -> bool:
+    """Whether the processor can pad to a square (LLaVA-1.5's own training) instead of cropping the sides."""
+    return hasattr(processor, "pad_to_square")
+
+
+def seen_box(processor: Any, size: tuple[int, int]) -> Box:
+    """Return the box (left, top, right, bottom), in pixels of a (width, height) picture, that the encoder's square covers."""
+    width, height = size
+    if pads(processor):
+        side = max(size)
+        left, top = -((side - width) // 2), -((side - height) // 2)
+        return (left, top, left + side, top + side)
+    edge = processor.size.get("shortest_edge") if processor.do_resize else None
+    if edge is None:
+        return (0, 0, width, height)
+    scale = edge / min(size)
+    resized = [int(width * scale), int(height * scale)]
+    crop = [processor.crop_size["width"], processor.crop_size["height"]] if processor.do_center_crop else resized
+    left, top = ((full - part) // 2 / full for full, part in zip(resized, crop, strict=True))
+    right, bottom = left + crop[0] / resized[0], top + crop[1] / resized[1]
+    return (left * width, top * height, right * width, bottom * height)

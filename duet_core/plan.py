@@ -1,0 +1,148 @@
+"""The numbers of one run, and how a slider or a budget becomes such numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from duet_core.errors import PlanError
+
+Queries = Literal["salient", "all_text", "last"]
+
+# Contextual tokens as a share of the tokens entering, at shares of the picture's tokens that enter: the knots are the
+# published settings for 576 tokens (85/17, 170/35, 300/7) and a picture kept whole.
+_CONTEXTUAL_SHARE = ((0.0, 17 / 102), (102 / 576, 17 / 102), (205 / 576, 35 / 205), (307 / 576, 7 / 307), (1.0, 0.0))
+_KEEP_AT_HALF, _KEEP_AT_THREE_QUARTERS = 0.5, 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The numbers of one run.
+
+    `dominant`: tokens kept unchanged in stage 1, CLS included; None keeps every patch and skips stage 1.
+    `contextual`: merged tokens; `cluster_width`: patches pooled per contextual token. Before the language-model layer
+    `layers[i]` (0-based) `int(n1 * keep[i])` of the n1 entering visual tokens are kept. `queries`: whose attention
+    ranks them (engine.md, stage 2). `seed` is for methods that draw at random.
+    """
+
+    method: str = "duet"
+    dominant: int | None = None
+    contextual: int = 0
+    cluster_width: int = 4
+    layers: tuple[int, ...] = ()
+    keep: tuple[float, ...] = ()
+    queries: Queries = "salient"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that no model could run; a PlanError says which."""
+        object.__setattr__(self, "layers", tuple(self.layers))
+        object.__setattr__(self, "keep", tuple(self.keep))
+        _require(self.dominant is None or self.dominant >= 1, "dominant", self.dominant, "at least 1, or None")
+        _require(self.contextual >= 0, "contextual", self.contextual, "at least 0")
+        _require(self.cluster_width >= 1, "cluster_width", self.cluster_width, "at least 1")
+        _require(len(self.layers) == len(self.keep), "keep", self.keep, f"one ratio per layer in {self.layers}")
+        _require(all(0.0 <= ratio <= 1.0 for ratio in self.keep), "keep", self.keep, "ratios between 0 and 1")
+        rising = all(a < b for a, b in zip(self.layers, self.layers[1:], strict=False))
+        _require(rising, "layers", self.layers, "strictly rising layer numbers")
+        falling = all(a >= b for a, b in zip(self.keep, self.keep[1:], strict=False))
+        _require(falling, "keep", self.keep, "ratios that never rise again")
+        _require(self.queries in get_args(Queries), "queries", self.queries, " | ".join(get_args(Queries)))
+
+    def check(self, n_layers: int) -> None:
+        """Raise a PlanError if a pruning layer lies outside a model of `n_layers` layers."""
+        inside = all(1 <= layer < n_layers for layer in self.layers)
+        _require(inside, "layers", self.layers, f"layer numbers from 1 to {n_layers - 1}, the model's last layer")
+
+    def ratio_at(self, layer: int) -> float | None:
+        """Return the share of the entering tokens kept from this layer on, None where nothing is dropped."""
+        return dict(zip(self.layers, self.keep, strict=True)).get(layer)
+
+    def tokens_per_layer(self, entering: int, n_layers: int) -> tuple[int, ...]:
+        """Return the visual tokens each layer sees when `entering` tokens come out of stage 1."""
+        counts = [entering] * n_layers
+        for layer, ratio in zip(self.layers, self.keep, strict=True):
+            counts[layer:] = [int(entering * ratio)] * (n_layers - layer)
+        return tuple(counts)
+
+
+def _require(holds: bool, name: str, value: object, limit: str) -> None:
+    if not holds:
+        raise PlanError(f"The plan's {name} is {value}; it must be {limit}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The model's numbers that a plan depends on: visual tokens of one picture, and language-model layers."""
+
+    tokens: int
+    layers: int
+
+
+def target_budget(size: Size, reduction: float | None = None, budget: float | None = None) -> float:
+    """Return the wanted average of visual tokens per layer, from a reduction in [0, 1) or a budget in tokens.
+
+    Raises a PlanError when both or neither are given, or when the value lies outside what the model can do.
+    """
+    if (reduction is None) == (budget is None):
+        raise PlanError("A plan takes either a reduction or a budget; give exactly one of the two.")
+    if reduction is not None:
+        _require(0.0 <= reduction < 1.0, "reduction", reduction, "at least 0 and below 1")
+        return size.tokens * (1.0 - reduction)
+    assert budget is not None
+    _require(1 <= budget <= size.tokens, "budget", budget, f"between 1 and {size.tokens} tokens")
+    return float(budget)
+
+
+def duet_schedule(method: str, target: float, size: Size) -> Plan:
+    """Return the plan of DUET's schedule whose average comes closest to `target` visual tokens per layer.
+
+    Layers at 1/2 and 3/4 of the depth. Up to the budget where the whole picture enters, the ratios stay at the
+    published 0.5 and 0 and the entering tokens vary; above it everything enters and the ratios rise towards 1.
+    """
+    if target >= size.tokens:
+        return Plan(method=method)
+    base = Plan(method=method, **_layers(size.layers))
+    most = _average(base, size.tokens, size.layers)
+    if target <= most:
+        entering = min(range(1, size.tokens + 1), key=lambda n: abs(_average(base, n, size.layers) - target))
+        return _split(base, entering, size.tokens)
+    return _milder(base, target, size)
+
+
+def _layers(n_layers: int) -> dict[str, tuple]:
+    """Return DUET's pruning layers and ratios for a depth; shallow models have fewer layers to prune at."""
+    places = {n_layers // 2: _KEEP_AT_HALF, 3 * n_layers // 4: _KEEP_AT_THREE_QUARTERS}
+    places.pop(0, None)
+    return {"layers": tuple(places), "keep": tuple(places.values())}
+
+
+def _average(plan: Plan, entering: int, n_layers: int) -> float:
+    counts = plan.tokens_per_layer(entering, n_layers)
+    return sum(counts) / len(counts)
+
+
+def _split(base: Plan, entering: int, tokens: int) -> Plan:
+    """Divide the entering tokens into dominant and contextual ones as the published settings do."""
+    share = _interpolate(entering / tokens)
+    contextual = min(round(entering * share), entering - 1)
+    return replace(base, dominant=entering - contextual, contextual=contextual)
+
+
+def _interpolate(x: float) -> float:
+    for (x0, y0), (x1, y1) in zip(_CONTEXTUAL_SHARE, _CONTEXTUAL_SHARE[1:], strict=False):
+        if x <= x1:
+            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+    return _CONTEXTUAL_SHARE[-1][1]
+
+
+def _milder(base: Plan, target: float, size: Size) -> Plan:
+    """Keep every patch and raise the ratios just so far that the average meets the target."""
+
+    def at(step: int) -> Plan:
+        t = step / (4 * size.tokens)
+        return replace(base, keep=tuple(ratio + (1.0 - ratio) * t for ratio in base.keep))
+
+    steps = range(4 * size.tokens + 1)
+    best = min(steps, key=lambda step: abs(_average(at(step), size.tokens, size.layers) - target))
+    return at(best)

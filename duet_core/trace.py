@@ -1,0 +1,150 @@
+"""What became of every patch in one run: plain numpy, JSON both ways, versioned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from duet_core.errors import TraceError
+from duet_core.grid import Grid
+
+SCHEMA = 1
+SURVIVED = -1
+BEFORE_MODEL = 0
+
+
+class Fate(IntEnum):
+    """What stage 1 made of a patch: every patch has exactly one of these."""
+
+    DOMINANT = 0  # enters the language model unchanged, as a token of its own
+    ANCHOR = 1  # the centre of a contextual token
+    MERGED = 2  # averaged into an anchor's contextual token
+    DROPPED = 3  # gone before the language model
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """One pruning step inside the language model.
+
+    `layer`: the layer before which it happened (0-based). `scores` [P] float32: the stage-2 score of the token that
+    each patch belonged to, NaN for patches without a token at that point (or for methods without scores).
+    """
+
+    layer: int
+    scores: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The fate of every patch of one sample, P = grid.patches.
+
+    `full`: visual tokens of the untouched model. `tokens_per_layer`: visual tokens that each layer of the language
+    model saw. `fate` [P] uint8 (`Fate`). `joined` [P] int32: the patch whose token a patch became part of (itself for
+    dominant patches and anchors, its anchor for merged ones, -1 for dropped ones). `died_at` [P] int32: the layer
+    before which the patch's token was dropped, `BEFORE_MODEL` for stage 1, `SURVIVED` if it never was.
+    `stage1_scores` [P] float32, NaN for methods without scores. `words`: the question words whose tokens guided
+    stage 2 (empty if none did).
+    """
+
+    method: str
+    grid: Grid
+    full: int
+    tokens_per_layer: tuple[int, ...]
+    fate: np.ndarray
+    joined: np.ndarray
+    died_at: np.ndarray
+    stage1_scores: np.ndarray
+    drops: tuple[Drop, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @property
+    def entering(self) -> int:
+        """Visual tokens that entered the language model."""
+        return self.tokens_per_layer[0]
+
+    @property
+    def average_tokens(self) -> float:
+        """Visual tokens per layer, averaged over the layers: the budget that the slider sets."""
+        return sum(self.tokens_per_layer) / len(self.tokens_per_layer)
+
+    @property
+    def final(self) -> int:
+        """Visual tokens that the last layer saw."""
+        return self.tokens_per_layer[-1]
+
+    @property
+    def reduction(self) -> float:
+        """Share of visual tokens saved, averaged over the layers."""
+        return 1.0 - self.average_tokens / self.full
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Names of the steps a viewer walks through: all patches, stage 1, then each pruning layer."""
+        return ("all", "stage 1", *(f"layer {drop.layer}" for drop in self.drops))
+
+    def labels(self, step: int) -> list[str]:
+        """Return each patch's fate as of a step (an index into `steps`).
+
+        One of `dominant`, `anchor`, `merged`, `dropped-before`, `dropped-at-N` per patch, in patch order. At step 0
+        nothing has happened yet and every patch reads `dominant`.
+        """
+        if step == 0:
+            return ["dominant"] * self.grid.patches
+        names = {
+            Fate.DOMINANT: "dominant",
+            Fate.ANCHOR: "anchor",
+            Fate.MERGED: "merged",
+            Fate.DROPPED: "dropped-before",
+        }
+        reached = self.drops[step - 2].layer if step > 1 else BEFORE_MODEL
+        return [
+            f"dropped-at-{died}" if BEFORE_MODEL < died <= reached else names[Fate(fate)]
+            for fate, died in zip(self.fate.tolist(), self.died_at.tolist(), strict=True)
+        ]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the trace as plain JSON values; scores keep five significant digits, NaN becomes null."""
+        return {
+            "schema": SCHEMA,
+            "method": self.method,
+            "grid": self.grid.to_json(),
+            "full": self.full,
+            "entering": self.entering,
+            "average_tokens": self.average_tokens,
+            "final": self.final,
+            "tokens_per_layer": list(self.tokens_per_layer),
+            "fate": self.fate.tolist(),
+            "joined": self.joined.tolist(),
+            "died_at": self.died_at.tolist(),
+            "stage1_scores": _rounded(self.stage1_scores),
+            "drops": [{"layer": d.layer, "scores": _rounded(d.scores)} for d in self.drops],
+            "words": list(self.words),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict) -> Trace:
+        """Read what `to_json` wrote; a TraceError names a schema that this version does not know."""
+        if data.get("schema") != SCHEMA:
+            found = data.get("schema")
+            raise TraceError(
+                f"This trace has schema {found!r}, this version reads {SCHEMA}: record it anew."
+            )
+        return cls(
+            method=data["method"],
+            grid=Grid.from_json(data["grid"]),
+            full=data["full"],
+            tokens_per_layer=tuple(data["tokens_per_layer"]),
+            fate=np.array(data["fate"], np.uint8),
+            joined=np.array(data["joined"], np.int32),
+            died_at=np.array(data["died_at"], np.int32),
+            stage1_scores=np.array(data["stage1_scores"], np.float32),
+            drops=tuple(Drop(d["layer"], np.array(d["scores"], np.float32)) for d in data["drops"]),
+            words=tuple(data["words"]),
+        )
+
+
+def _rounded(scores: np.ndarray) -> list[float | None]:
+    """Return floats with five significant digits and None for NaN, so that the JSON is small and valid."""
+    return [None if np.isnan(s) else float(f"{s:.5g}") for s in scores]
