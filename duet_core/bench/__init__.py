@@ -1,0 +1,1 @@
+"""Accuracy and speed, measured: tables against peers, in one run."""
