@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HFValidationError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
 
 from duet_core.backbones import check_family
@@ -40,21 +33,23 @@ def locate(name: str) -> str:
     if Path(name).is_dir():
         return name
     if not _HUB_NAME.fullmatch(name):
-        raise ModelNotFound(f"There is no model {name!r}; choose {' or '.join(bundled_names())}, or give a hub name like owner/model.")
+        bundled = " or ".join(bundled_names())
+        raise ModelNotFound(f"There is no model {name!r}; choose {bundled}, or give a hub name like owner/model.")
     _ask_hub(name)
     return name
 
 
 def _ask_hub(name: str) -> None:
+    """Return quietly when the repository can be opened: it is cached here, or the hub knows it."""
+    if try_to_load_from_cache(name, "config.json"):
+        return
     try:
-        hf_hub_download(name, "config.json")
+        HfApi().model_info(name, timeout=10)
     except GatedRepoError as error:
         raise ModelUnreachable(f"The repository {name} is gated; accept its terms on the hub and log in.") from error
-    except (RepositoryNotFoundError, EntryNotFoundError, HFValidationError) as error:
-        if isinstance(error, LocalEntryNotFoundError):
-            raise _unreachable(name) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelNotFound(f"The hub has no model {name}; check the spelling.") from error
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # the transport's own classes differ between versions of the hub library
         raise _unreachable(name) from error
 
 
@@ -73,7 +68,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """Return the dtype of this name; `auto` takes bf16 on CUDA (fp16 where it lacks bf16), fp16 on MPS, fp32 on a CPU."""
+    """Return the dtype of this name; `auto`: bf16 on CUDA (fp16 where it lacks bf16), fp16 on MPS, fp32 on a CPU."""
     if dtype != "auto":
         return getattr(torch, dtype)
     if device.type == "cuda":
@@ -88,12 +83,12 @@ def load_model(place: str, device: torch.device, dtype: torch.dtype) -> PreTrain
         model = AutoModelForImageTextToText.from_pretrained(place, dtype=dtype)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"The checkpoint {Path(place).name} cannot be opened; check that it is complete.") from error
-    return model.to(device).eval()
+    return model.to(device).eval()  # type: ignore[arg-type]  # a decorator in transformers hides the signature
 
 
 def load_processor(place: str) -> Any | None:
     """Open the processor beside the weights; None where a checkpoint has none (prefill and generate still work)."""
     try:
-        return AutoProcessor.from_pretrained(place, use_fast=False)
+        return AutoProcessor.from_pretrained(place, backend="pil")
     except (OSError, ValueError, TypeError):
         return None

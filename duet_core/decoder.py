@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,18 @@ Rotary = tuple[Tensor, Tensor]
 class Stack(Protocol):
     """What the loop needs of a language model."""
 
-    layers: Sequence[nn.Module]
-    needs_causal_mask: bool  # eager attention does not mask by itself
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The decoder layers in order."""
+
+    @property
+    def needs_causal_mask(self) -> bool:
+        """Whether attention gets no causal mask unless we pass one (eager attention does not mask by itself)."""
 
     def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
         """Return (cos, sin), each [B, T, dh], for positions [B, T]."""
 
-    def query_key(self, layer: nn.Module, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+    def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE.
 
         `hidden` [T, D] is one sample without padding, `rows` [R] its query tokens, `rotary` (cos, sin) [T, dh].
@@ -81,8 +86,10 @@ class Boundary:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One pruning step before `layer`. Per sample: the tokens there were and the tokens `kept`, by their numbers at
-    entry [n] int64, and the scores [n] fp32 of those there were (None for a method that asked for none).
+    """One pruning step before `layer`.
+
+    Per sample: the tokens there were `before` and those `kept`, by their numbers at entry [n] int64, and the `scores`
+    [n] fp32 of those there were (None for a method that asked for none).
     """
 
     layer: int

@@ -113,13 +113,15 @@ class Model:
 
     def ask(self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64) -> Answer:
         """Answer one question about a picture under a plan."""
-        trace, *pieces, cost = self.stream(picture, question, plan, max_new_tokens)
-        return Answer("".join(pieces).strip(), trace, cost)
+        events = list(self.stream(picture, question, plan, max_new_tokens))
+        trace = next(event for event in events if isinstance(event, Trace))
+        cost = next(event for event in events if isinstance(event, Cost))
+        return Answer("".join(event for event in events if isinstance(event, str)).strip(), trace, cost)
 
     def stream(
         self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64
     ) -> Iterator[Trace | str | Cost]:
-        """Yield the trace, then pieces of the answer as they come, then the cost. Closing the generator stops the run."""
+        """Yield the trace, then pieces of the answer as they come, then the cost; closing it stops the run."""
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
         tokenizer = self._require_processor().tokenizer
         prompt = build_prompt(self.processor, question, encoded.grid.frames, self.size.tokens)
@@ -138,6 +140,14 @@ class Model:
                 yield text[len(said) :]
                 said = text
         yield self._cost(encoded, run, len(ids))
+
+    def inputs(self, picture: Image.Image, question: str) -> dict[str, Tensor]:
+        """Return what the checkpoint's own processor would: `input_ids` [1, T] and `pixel_values` [1, 3, h, w]."""
+        processor = self._require_processor()
+        prompt = build_prompt(processor, question, 1, self.size.tokens)
+        pixels = pixels_of(processor.image_processor, [picture]).to(self.backbone.device, self.backbone.dtype)
+        ids = torch.tensor([prompt.ids], device=self.backbone.device)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
 
     def prefill(self, inputs: Mapping[str, Any], plan: Plan, query_positions: Sequence | None = None) -> Run:
         """Run a prompt through encoder and language model.
@@ -158,7 +168,7 @@ class Model:
     ) -> Generated:
         """Continue a prompt greedily (`inputs` as for `prefill`); a sample ends at its end token."""
         run = self.prefill(inputs, plan, query_positions)
-        done = [[] for _ in run.traces]
+        done: list[list[int]] = [[] for _ in run.traces]
         for step in self._decode(run, max_new_tokens):
             for ids, token in zip(done, step, strict=True):
                 if not ids or ids[-1] not in self._end_tokens():
@@ -168,9 +178,7 @@ class Model:
     # The pieces of a run
 
     @torch.inference_mode()
-    def _prefill(
-        self, seen: Seen, requests: list[Request], samples: list[Sample], plan: Plan, watch: Stopwatch
-    ) -> Run:
+    def _prefill(self, seen: Seen, requests: list[Request], samples: list[Sample], plan: Plan, watch: Stopwatch) -> Run:
         plan.check(self.size.layers)
         method = find_method(plan.method)(plan)
         extra = seen.features.shape[1] - self.backbone.rows_cols[0] * self.backbone.rows_cols[1]
@@ -191,22 +199,24 @@ class Model:
 
     @torch.inference_mode()
     def _decode_step(self, run: Run, tokens: Tensor, step: int) -> Tensor:
+        """Return the greedy tokens [B] after `tokens` [B]."""
         embedded = self.backbone.embed(tokens).unsqueeze(1)  # (B, 1, D)
-        return decoder.decode(self.backbone, run.state, embedded, step)  # (B, V)
+        return decoder.decode(self.backbone, run.state, embedded, step).argmax(dim=-1)  # (B,)
 
     def _decode(self, run: Run, max_new_tokens: int) -> Iterator[list[int]]:
         """Yield one greedy token per sample until every sample has ended."""
-        logits, ended = run.logits, [False] * len(run.traces)
+        with run.watch.span("choose"):
+            tokens = run.logits.argmax(dim=-1)  # (B,)
+            chosen = tokens.tolist()
+        ended = [False] * len(chosen)
         for step in range(max_new_tokens):
-            with run.watch.span("decode" if step else "choose"):
-                if step:
-                    logits = self._decode_step(run, tokens, step - 1)
-                tokens = logits.argmax(dim=-1)  # (B,)
-                chosen = tokens.tolist()
             yield chosen
             ended = [over or token in self._end_tokens() for over, token in zip(ended, chosen, strict=True)]
-            if all(ended):
+            if all(ended) or step + 1 == max_new_tokens:
                 return
+            with run.watch.span("decode"):
+                tokens = self._decode_step(run, tokens, step)
+                chosen = tokens.tolist()
 
     def _end_tokens(self) -> set[int]:
         ends = self.backbone.model.generation_config.eos_token_id

@@ -39,9 +39,9 @@ class ModelError(DuetError):
     """A model cannot be opened or cannot do what was asked."""
 
 
-class ModelNotFound(ModelError):
+class ModelNotFound(ModelError):  # noqa: N818  the name says it all
     """No bundled model, folder or hub repository has this name."""
 
 
-class ModelUnreachable(ModelError):
+class ModelUnreachable(ModelError):  # noqa: N818
     """The name looks like a hub repository, but the hub cannot be reached."""

@@ -66,6 +66,4 @@ class Grid:
     @classmethod
     def from_json(cls, data: dict) -> Grid:
         """Read what `to_json` wrote."""
-        return cls(
-            data["frames"], data["rows"], data["cols"], tuple(data["picture"]), tuple(data["seen"])
-        )
+        return cls(data["frames"], data["rows"], data["cols"], tuple(data["picture"]), tuple(data["seen"]))

@@ -15,7 +15,7 @@ from duet_core.plan import Queries
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sample's prompt: its token ids without padding, and the places in them that guide stage 2 (None: the rule)."""
+    """One sample's prompt: its token ids without padding, and the places in them that guide stage 2 (None: rule)."""
 
     ids: list[int]
     salient: list[int] | None = None
@@ -23,7 +23,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a sample's tokens go in its sequence of `length`: `text` and `visual` places, `moved` from prompt places."""
+    """Where a sample's tokens go: `text` and `visual` places in a sequence of `length`, `moved` from prompt places."""
 
     text: list[int]
     visual: list[int]
@@ -35,13 +35,17 @@ def count_pictures(ids: Sequence[int], image_token: int, placeholders: int) -> i
     """Return how many pictures a prompt has room for; a PictureError if the placeholders do not come out even."""
     found = list(ids).count(image_token)
     if found == 0 or found % placeholders:
-        raise PictureError(f"The prompt has {found} picture tokens, but a picture takes {placeholders}: give whole pictures.")
+        raise PictureError(
+            f"The prompt has {found} picture tokens, but a picture takes {placeholders}: give whole pictures."
+        )
     return found // placeholders
 
 
 def place(ids: Sequence[int], image_token: int, placeholders: int, entering: int) -> Places:
     """Give each picture's run of placeholders `entering` places instead; text keeps its order around them."""
-    text, visual, moved = [], [], {}
+    text: list[int] = []
+    visual: list[int] = []
+    moved: dict[int, int] = {}
     at, old = 0, 0
     while old < len(ids):
         if ids[old] == image_token:

@@ -38,9 +38,7 @@ def entering_count(tokens: int, dominant: int, contextual: int) -> int:
     return dominant + min(max(1, contextual), tokens - dominant)
 
 
-def merge(
-    hidden: Tensor, keys: Tensor, scores: Tensor, dominant: int, contextual: int, cluster_width: int
-) -> Merged:
+def merge(hidden: Tensor, keys: Tensor, scores: Tensor, dominant: int, contextual: int, cluster_width: int) -> Merged:
     """Reduce N vision tokens to `dominant` unchanged and `contextual` merged ones.
 
     `hidden` [B, N, D] token features; `keys` [B, N, Dk] mean key projection over heads; `scores` [B, N] float, where

@@ -41,7 +41,7 @@ def pads(processor: Any) -> bool:
 
 
 def seen_box(processor: Any, size: tuple[int, int]) -> Box:
-    """Return the box (left, top, right, bottom), in pixels of a (width, height) picture, that the encoder's square covers."""
+    """Return the box (left, top, right, bottom), in pixels of a (width, height) picture, that the encoder covers."""
     width, height = size
     if pads(processor):
         side = max(size)
@@ -50,9 +50,14 @@ def seen_box(processor: Any, size: tuple[int, int]) -> Box:
     edge = processor.size.get("shortest_edge") if processor.do_resize else None
     if edge is None:
         return (0, 0, width, height)
-    scale = edge / min(size)
-    resized = [int(width * scale), int(height * scale)]
-    crop = [processor.crop_size["width"], processor.crop_size["height"]] if processor.do_center_crop else resized
-    left, top = ((full - part) // 2 / full for full, part in zip(resized, crop, strict=True))
-    right, bottom = left + crop[0] / resized[0], top + crop[1] / resized[1]
-    return (left * width, top * height, right * width, bottom * height)
+    resized = int(width * edge / min(size)), int(height * edge / min(size))
+    crop = (processor.crop_size["width"], processor.crop_size["height"]) if processor.do_center_crop else resized
+    left, right = _middle(resized[0], crop[0], width)
+    top, bottom = _middle(resized[1], crop[1], height)
+    return (left, top, right, bottom)
+
+
+def _middle(resized: int, crop: int, original: int) -> tuple[float, float]:
+    """Return where the middle `crop` of `resized` pixels begins and ends, in original pixels."""
+    begin = (resized - crop) // 2
+    return begin * original / resized, (begin + crop) * original / resized

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, get_args
 
 from duet_core.errors import PlanError
@@ -43,9 +44,9 @@ class Plan:
         _require(self.cluster_width >= 1, "cluster_width", self.cluster_width, "at least 1")
         _require(len(self.layers) == len(self.keep), "keep", self.keep, f"one ratio per layer in {self.layers}")
         _require(all(0.0 <= ratio <= 1.0 for ratio in self.keep), "keep", self.keep, "ratios between 0 and 1")
-        rising = all(a < b for a, b in zip(self.layers, self.layers[1:], strict=False))
+        rising = all(a < b for a, b in pairwise(self.layers))
         _require(rising, "layers", self.layers, "strictly rising layer numbers")
-        falling = all(a >= b for a, b in zip(self.keep, self.keep[1:], strict=False))
+        falling = all(a >= b for a, b in pairwise(self.keep))
         _require(falling, "keep", self.keep, "ratios that never rise again")
         _require(self.queries in get_args(Queries), "queries", self.queries, " | ".join(get_args(Queries)))
 
@@ -86,10 +87,10 @@ def target_budget(size: Size, reduction: float | None = None, budget: float | No
     """
     if (reduction is None) == (budget is None):
         raise PlanError("A plan takes either a reduction or a budget; give exactly one of the two.")
-    if reduction is not None:
-        _require(0.0 <= reduction < 1.0, "reduction", reduction, "at least 0 and below 1")
-        return size.tokens * (1.0 - reduction)
-    assert budget is not None
+    if budget is None:
+        share = 0.0 if reduction is None else reduction
+        _require(0.0 <= share < 1.0, "reduction", share, "at least 0 and below 1")
+        return size.tokens * (1.0 - share)
     _require(1 <= budget <= size.tokens, "budget", budget, f"between 1 and {size.tokens} tokens")
     return float(budget)
 
@@ -102,7 +103,7 @@ def duet_schedule(method: str, target: float, size: Size) -> Plan:
     """
     if target >= size.tokens:
         return Plan(method=method)
-    base = Plan(method=method, **_layers(size.layers))
+    base = _scheduled(Plan(method=method), size.layers)
     most = _average(base, size.tokens, size.layers)
     if target <= most:
         entering = min(range(1, size.tokens + 1), key=lambda n: abs(_average(base, n, size.layers) - target))
@@ -110,11 +111,11 @@ def duet_schedule(method: str, target: float, size: Size) -> Plan:
     return _milder(base, target, size)
 
 
-def _layers(n_layers: int) -> dict[str, tuple]:
-    """Return DUET's pruning layers and ratios for a depth; shallow models have fewer layers to prune at."""
+def _scheduled(base: Plan, n_layers: int) -> Plan:
+    """Return the plan with DUET's pruning layers and ratios for a depth; shallow models have fewer layers to prune at."""
     places = {n_layers // 2: _KEEP_AT_HALF, 3 * n_layers // 4: _KEEP_AT_THREE_QUARTERS}
     places.pop(0, None)
-    return {"layers": tuple(places), "keep": tuple(places.values())}
+    return replace(base, layers=tuple(places), keep=tuple(places.values()))
 
 
 def _average(plan: Plan, entering: int, n_layers: int) -> float:
@@ -130,7 +131,7 @@ def _split(base: Plan, entering: int, tokens: int) -> Plan:
 
 
 def _interpolate(x: float) -> float:
-    for (x0, y0), (x1, y1) in zip(_CONTEXTUAL_SHARE, _CONTEXTUAL_SHARE[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(_CONTEXTUAL_SHARE):
         if x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
     return _CONTEXTUAL_SHARE[-1][1]

@@ -13,7 +13,7 @@ _PLAIN_TEMPLATE = "USER: {image}\n{question} ASSISTANT:"  # LLaVA-1.5's, for pro
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A tokenised prompt: ids with one placeholder per visual token, the places of the salient tokens, and their words."""
+    """A tokenised prompt: ids with one placeholder per visual token, the salient tokens' places, and their words."""
 
     ids: list[int]
     salient: list[int]
@@ -29,7 +29,9 @@ def build_prompt(processor: Any, question: str, n_pictures: int, tokens_per_pict
     _check(question, processor.tokenizer)
     text = _template(processor, question, n_pictures)
     text = text.replace(processor.image_token, processor.image_token * tokens_per_picture)
-    encoded = processor.tokenizer(text, return_offsets_mapping=True, add_special_tokens=not _starts_itself(processor, text))
+    encoded = processor.tokenizer(
+        text, return_offsets_mapping=True, add_special_tokens=not _starts_itself(processor, text)
+    )
     spans = salient_spans(question)
     places = tokens_under(spans, encoded["offset_mapping"], shift=text.rindex(question))
     return Prompt(encoded["input_ids"], places, tuple(question[start:end] for start, end in spans))

@@ -12,8 +12,9 @@ from torch import Tensor
 def text_to_vision(q: Tensor, k: Tensor, query_at: Tensor, visual_at: Tensor) -> Tensor:
     """Return the mean attention that each visual token receives from the query tokens.
 
-    `q` [H, R, dh] the query rows, scaled by 1/sqrt(dh), `k` [Hkv, T, dh] all keys, both after RoPE; `query_at` [R] and `visual_at` [n]
-    int64 places in the sequence. Softmax in fp32 over all keys up to each query; mean over heads and rows. -> [n] fp32
+    `q` [H, R, dh] the query rows, scaled by 1/sqrt(dh), `k` [Hkv, T, dh] all keys, both after RoPE; `query_at` [R] and
+    `visual_at` [n] int64 places in the sequence. Softmax in fp32 over all keys up to each query,
+    then the mean over heads and rows. Returns [n] fp32.
     """
     heads, rows, width = q.shape
     groups = q.reshape(k.shape[0], heads // k.shape[0] * rows, width)  # (Hkv, g*R, dh)

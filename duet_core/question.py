@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 Span = tuple[int, int]
 
-_ASKING = frozenset("who what where when why how which whom whose".split())
+_ASKING = frozenset(["who", "what", "where", "when", "why", "how", "which", "whom", "whose"])
 _MARKS = frozenset("?!:")
 _CLOSED = frozenset(
     # articles, demonstratives, quantifiers

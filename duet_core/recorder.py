@@ -30,9 +30,7 @@ def everything(look: Look, keeps_cls: bool) -> Selection:
     selection = keep_patches(look, patches)
     if not keeps_cls:
         return selection
-    return Selection(
-        look.features, selection.fate, selection.joined, selection.token_of + look.extra, selection.scores
-    )
+    return Selection(look.features, selection.fate, selection.joined, selection.token_of + look.extra, selection.scores)
 
 
 def record(method: str, sample: Sample, number: int, selection: Selection, done: Prefilled) -> Trace:

@@ -128,9 +128,7 @@ class Trace:
         """Read what `to_json` wrote; a TraceError names a schema that this version does not know."""
         if data.get("schema") != SCHEMA:
             found = data.get("schema")
-            raise TraceError(
-                f"This trace has schema {found!r}, this version reads {SCHEMA}: record it anew."
-            )
+            raise TraceError(f"This trace has schema {found!r}, this version reads {SCHEMA}: record it anew.")
         return cls(
             method=data["method"],
             grid=Grid.from_json(data["grid"]),

@@ -6,28 +6,29 @@ I pictures (or frames), N = P + 1 tokens with CLS first, H heads, D width, Dh he
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the encoder made of I pictures: `features` [I, N, D], the used layer's output; `before` [I, N, D], its input."""
+    """What the encoder made of I pictures: the used layer's output `features` and input `before`, [I, N, D] each."""
 
     features: Tensor
     before: Tensor
-    layer: nn.Module
+    layer: Any  # the transformers module, whose attributes no type declares
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What stage 1 decides by: `scores` [I, N] fp32 (+inf for CLS, which must stay), `keys` [I, N, Dh] mean over heads."""
+    """What stage 1 decides by: `scores` [I, N] fp32 (+inf for CLS, which stays), `keys` [I, N, Dh] mean over heads."""
 
     scores: Tensor
     keys: Tensor
 
 
-def run_clip(tower: nn.Module, pixels: Tensor, n_layers: int) -> Seen:
+def run_clip(tower: Any, pixels: Tensor, n_layers: int) -> Seen:
     """Run the first `n_layers` layers of a CLIP vision model on `pixels` [I, 3, h, w]; the rest is never computed."""
     hidden = tower.pre_layrnorm(tower.embeddings(pixels))  # (I, N, D)
     for layer in tower.encoder.layers[: n_layers - 1]:
@@ -59,4 +60,3 @@ def _heads(projected: Tensor, heads: int) -> Tensor:
 def _states(output: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Return a layer's hidden states, whether or not this version of transformers wraps them in a tuple."""
     return output[0] if isinstance(output, tuple) else output
-

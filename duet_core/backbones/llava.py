@@ -1,13 +1,13 @@
-"""The LLaVA family: `LlavaForConditionalGeneration` with a CLIP encoder (CLS) and a Llama decoder, any depth, any grid."""
+"""The LLaVA family: `LlavaForConditionalGeneration`, a CLIP encoder (CLS) and a Llama decoder of any depth and grid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from duet_core.cost import LayerShape
@@ -21,7 +21,7 @@ from duet_core.vision import Evidence, Seen, clip_evidence, run_clip
 class Llava:
     """One opened checkpoint of the family; wraps the transformers model without touching it."""
 
-    model: PreTrainedModel
+    model: Any  # a LlavaForConditionalGeneration; Any, because torch types every submodule as Tensor | Module
 
     def __post_init__(self) -> None:
         """Refuse a checkpoint of another structure with a ModelError."""
@@ -122,7 +122,7 @@ class Llava:
         """Return (cos, sin), each [B, T, dh], for positions [B, T]."""
         return self.model.model.language_model.rotary_emb(like, position_ids=positions)
 
-    def query_key(self, layer: nn.Module, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+    def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE."""
         attention, (cos, sin) = layer.self_attn, rotary
         normed = layer.input_layernorm(hidden)  # (T, D)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import torch
+from PIL import Image
 
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model, Picture
 from duet_core.plan import Plan
+from duet_core.scenes import make_scene
 from duet_core.timing import Spread
+
+_CAPTION = "What is in the picture?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +73,78 @@ def _summary(plan: Plan, own: list[Cost], first: list[Cost]) -> PlanSpeed:
         flops=own[0].prefill_flops,
         kv_bytes=own[0].kv_bytes,
     )
+
+
+def measure_speed(model: Model, budgets: Sequence[float], repeats: int, seed: int) -> dict[str, object]:
+    """Return one run's speed report: DUET's budgets against all tokens, and all tokens against transformers' generate.
+
+    The picture and the question (a caption, the longest answer there is) come from the scene of `seed`.
+    """
+    scene = make_scene(seed)
+    plans = [model.plan("none"), *(model.plan(budget=budget) for budget in budgets)]
+    speeds = compare_plans(model, scene.image, _CAPTION, plans, repeats)
+    full = speeds[0]
+    return {
+        "against_generate": _against_generate(model, scene.image, repeats).to_json(),
+        "budgets": [
+            {
+                "budget": name,
+                **speed.to_json(),
+                "flops_ratio": round(full.flops / speed.flops, 3),
+                "selection_share": round(speed.select_ms.median / full.prefill_ms.median, 4),
+            }
+            for name, speed in zip(("full", *budgets), speeds, strict=True)
+        ],
+    }
+
+
+def _against_generate(model: Model, picture: Image.Image, repeats: int) -> Spread:
+    """Return our loop's time with nothing dropped over transformers' own `generate`, same inputs, in turns."""
+    inputs = model.inputs(picture, _CAPTION)
+    with torch.inference_mode():
+
+        def theirs() -> None:
+            model.backbone.model.generate(**inputs, max_new_tokens=48, do_sample=False)
+
+        def ours() -> None:
+            model.generate(inputs, model.plan("none"), 48)
+
+        theirs()  # both warm up
+        ours()
+        return Spread.of([_seconds(ours) / _seconds(theirs) for _ in range(repeats)])
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begin = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin
+
+
+def speed_table(report: dict, threads: int) -> str:
+    """Return the report as Markdown: ratios first, since absolute times are this machine's."""
+    loop = report["against_generate"]
+    lines = [
+        f"Nothing dropped, our loop against transformers' generate: {loop['median']:.2f}x the time"
+        f" ({loop['low']:.2f} to {loop['high']:.2f}, {loop['runs']} pairs, {threads} threads).",
+        "",
+        "| budget | prefill faster | FLOPs fewer | first token sooner | selection / full prefill | prefill ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join(lines + [_speed_line(row) for row in report["budgets"]])
+
+
+def _speed_line(row: dict) -> str:
+    def times(spread: dict) -> str:
+        return f"{spread['median']:.2f}x ({spread['low']:.2f} to {spread['high']:.2f})"
+
+    cells = [
+        str(row["budget"]),
+        times(row["prefill_ratio"]),
+        f"{row['flops_ratio']:.2f}x",
+        times(row["first_token_ratio"]),
+        f"{100 * row['selection_share']:.1f} %",
+        f"{row['prefill_ms']['median']:.1f}",
+    ]
+    return "| " + " | ".join(cells) + " |"

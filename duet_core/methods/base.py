@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -48,21 +49,25 @@ class Selection:
     scores: Tensor
 
 
-class Method(Protocol):
+@dataclass(frozen=True, slots=True)
+class Method(ABC):
     """One way to drop visual tokens; `plan` holds its hyper-parameters."""
 
     title: ClassVar[str]
     plan: Plan
 
     @staticmethod
+    @abstractmethod
     def schedule(target: float, size: Size) -> Plan:
         """Return the plan whose average of visual tokens per layer comes closest to `target`."""
 
     def after_vision(self, look: Look) -> Selection | None:
         """Choose what enters the language model; None lets everything in."""
+        return None
 
     def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
         """Choose what stays before a layer, as ascending indices per sample; None keeps everything."""
+        return None
 
 
 def keep_patches(look: Look, patches: Tensor) -> Selection:

@@ -1,4 +1,4 @@
-"""DUET-VLM (arXiv 2602.18846): merge before the language model, then prune inside it by the question's salient words."""
+"""DUET-VLM (arXiv 2602.18846): merge before the language model, prune inside it by the question's salient words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from duet_core.decoder import Boundary
 from duet_core.merging import Merged, merge
-from duet_core.methods.base import Look, Selection
+from duet_core.methods.base import Look, Method, Selection
 from duet_core.plan import Plan, Size, duet_schedule
 from duet_core.pruning import keep_best
 from duet_core.trace import Fate
@@ -18,7 +18,7 @@ from duet_core.vision import Evidence
 
 
 @dataclass(frozen=True, slots=True)
-class Duet:
+class Duet(Method):
     """Both stages of the paper (sections 3.1 and 3.2).
 
     Differs from the published code where that is broken: stock checkpoints act on the salient words, ratios apply once,
@@ -26,7 +26,6 @@ class Duet:
     """
 
     title: ClassVar[str] = "DUET"
-    plan: Plan
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from duet_core.decoder import Boundary
-from duet_core.methods.base import Look, Selection
+from duet_core.methods.base import Look, Method, Selection
 from duet_core.methods.blind import enter, stay
 from duet_core.plan import Plan, Size, duet_schedule
 
 
 @dataclass(frozen=True, slots=True)
-class Random:
+class Random(Method):
     """Keep as many tokens in every layer as DUET does, drawn by the plan's seed; nothing is merged, CLS is not fed."""
 
     title: ClassVar[str] = "Random"
-    plan: Plan
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -1,0 +1,46 @@
+"""The shell door: python -m duet_core ask | scenes | bench | train."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from duet_core.bench import cli as bench
+from duet_core.errors import DuetError
+from duet_core.shell import ask, scenes
+
+
+def _train(argv: list[str]) -> int:
+    from duet_core.train import main  # here, because training's imports slow every other command down
+
+    return main(argv)
+
+
+COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "ask": ("ask a question about a picture, with all tokens and with fewer", ask),
+    "scenes": ("write generated pictures with questions and true answers", scenes),
+    "bench": ("measure accuracy or speed", bench.main),
+    "train": ("train the bundled model", _train),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; an error of the engine becomes one sentence on stderr and exit status 2."""
+    width = max(len(name) for name in COMMANDS)
+    listing = "\n".join(f"  {name:{width}}  {help_text}" for name, (help_text, _) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        "duet_core", description=f"commands:\n{listing}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=COMMANDS)
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = parser.parse_args(words[:1]).command
+    try:
+        return COMMANDS[chosen][1](words[1:])
+    except DuetError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""The shell commands `ask` and `scenes`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from duet_core.cost import Cost
+from duet_core.engine import Answer, Model, open_model
+from duet_core.errors import PictureError
+from duet_core.plan import Plan
+from duet_core.scenes import make_scene, write_scenes
+
+_FIGURES = (
+    ("first token", "first_token_ms", "ms"),
+    ("encoder", "encode_ms", "ms"),
+    ("selection", "select_ms", "ms"),
+    ("prefill", "prefill_ms", "ms"),
+    ("decode per token", "decode_ms", "ms"),
+    ("KV cache", "kv_bytes", "bytes"),
+    ("prefill FLOPs", "prefill_flops", ""),
+)
+
+
+def ask(argv: list[str]) -> int:
+    """Answer one question twice, with all visual tokens and with fewer, and print counts and figures."""
+    parser = argparse.ArgumentParser("duet_core ask", description=ask.__doc__)
+    parser.add_argument("picture", type=Path)
+    parser.add_argument("question")
+    parser.add_argument("--budget", type=float, help="visual tokens per layer, on average (default: a third)")
+    parser.add_argument("--method", default="duet")
+    parser.add_argument("--model", default="duet-mini", help="bundled name, folder or hub repository")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--max-new-tokens", type=int, default=64)
+    parser.add_argument("--json", type=Path, help="write both answers, the trace and the figures to this file")
+    options = parser.parse_args(argv)
+    picture = open_picture(options.picture)
+    model = open_model(options.model, options.device, options.dtype)
+    budget = options.budget if options.budget is not None else model.size.tokens / 3
+    plans = model.plan("none"), model.plan(options.method, budget=budget)
+    model.ask(picture, options.question, plans[0], max_new_tokens=1)  # warms up, so that the times compare
+    full, reduced = (model.ask(picture, options.question, plan, options.max_new_tokens) for plan in plans)
+    print(report(full, reduced))
+    if options.json:
+        options.json.write_text(json.dumps(as_json(model, options.question, plans[1], full, reduced)) + "\n")
+    return 0
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Open a picture file upright; a PictureError says what is wrong with it."""
+    try:
+        return ImageOps.exif_transpose(Image.open(path))
+    except FileNotFoundError as error:
+        raise PictureError(f"There is no file {path}; check the path.") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise PictureError(f"The file {path} is no picture that can be read; give a PNG, JPEG or WebP.") from error
+
+
+def report(full: Answer, reduced: Answer) -> str:
+    """Return both answers, the three token counts and the figures as lines of text."""
+    trace = reduced.trace
+    lines = [
+        f"all tokens  {full.text}",
+        f"reduced     {reduced.text}",
+        "",
+        f"visual tokens: {trace.full} in all, {trace.entering} into the language model,"
+        f" {trace.average_tokens:.1f} on average over its layers, {trace.final} at the end",
+        "",
+        f"{'':18}{'all tokens':>14}{'reduced':>14}   (one run each)",
+    ]
+    return "\n".join(lines + [_line(name, full.cost, reduced.cost, key, unit) for name, key, unit in _FIGURES])
+
+
+def _line(name: str, full: Cost, reduced: Cost, key: str, unit: str) -> str:
+    cells = (getattr(cost, key) for cost in (full, reduced))
+    texts = ("-" if v is None else f"{v:,.1f}" if isinstance(v, float) else f"{v:,}" for v in cells)
+    return f"{name:18}" + "".join(f"{text:>14}" for text in texts) + f"   {unit}"
+
+
+def as_json(model: Model, question: str, plan: Plan, full: Answer, reduced: Answer) -> dict[str, object]:
+    """Return one run as plain JSON values."""
+    return {
+        "model": model.name,
+        "question": question,
+        "method": plan.method,
+        "full": full.text,
+        "reduced": reduced.text,
+        "agree": full.text == reduced.text,
+        "cost": {"full": full.cost.to_json(), "reduced": reduced.cost.to_json()},
+        "trace": reduced.trace.to_json(),
+    }
+
+
+def scenes(argv: list[str]) -> int:
+    """Write generated pictures (PNG) and questions.json with the true answers into a folder."""
+    parser = argparse.ArgumentParser("duet_core scenes", description=scenes.__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="of the first picture; the next one takes the next seed")
+    parser.add_argument("--n", type=int, default=8, help="how many pictures")
+    parser.add_argument("--style", help="sprite style (default: one of the training styles, by seed)")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(argv)
+    write_scenes(options.out, range(options.seed, options.seed + options.n), options.style)
+    questions = sum(len(make_scene(options.seed + i, options.style).questions) for i in range(options.n))
+    print(f"{options.n} pictures with {questions} questions in {options.out}")
+    return 0
