@@ -101,8 +101,8 @@ class Model:
     @torch.inference_mode()
     def encode(self, picture: Picture) -> Encoded:
         """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
-        frames = [picture] if isinstance(picture, Image.Image) else list(picture)
         processor = self._require_processor().image_processor
+        frames = list(picture) if isinstance(picture, (list, tuple)) else [picture]
         pixels = pixels_of(processor, frames)  # (I, 3, h, w)
         watch = Stopwatch(self.backbone.device)
         with watch.span("encode"):

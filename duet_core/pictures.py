@@ -17,6 +17,9 @@ def pixels_of(processor: Any, pictures: list[Image.Image]) -> Tensor:
     """Return `pixel_values` [I, 3, h, w] float as the checkpoint's image processor makes them (padded where it can)."""
     for picture in pictures:
         check_picture(picture)
+    sizes = {picture.size for picture in pictures}
+    if len(sizes) != 1:
+        raise PictureError(f"The frames have {len(sizes)} different sizes; give at least one, all of one size.")
     rgb = [picture.convert("RGB") for picture in pictures]
     padding = {"do_pad": True} if pads(processor) else {}
     return processor(images=rgb, return_tensors="pt", **padding)["pixel_values"]

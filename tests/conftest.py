@@ -71,7 +71,7 @@ def small_llava(grid: int = 4, depth: int = 4, vision_depth: int = 3, kv_heads: 
         hidden_size=32, intermediate_size=64, num_hidden_layers=depth, num_attention_heads=4,
         num_key_value_heads=kv_heads, vocab_size=100, **text,
     )  # fmt: skip
-    config = LlavaConfig(vision, language, image_token_id=99, vision_feature_layer=-2)
+    config = LlavaConfig(vision_config=vision, text_config=language, image_token_id=99, vision_feature_layer=-2)
     model = HFLlava(config).eval()
     model.generation_config.eos_token_id = None
     return duet_core.Model("small", Llava(model), None)

@@ -1,0 +1,39 @@
+# Everything from a fresh checkout: `make run` serves the page, `make test` runs every test, browser included.
+PYTHON ?= python3
+PORT ?= 7860
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: run test lint format bench scenes clean install browser
+
+install: $(STAMP)
+
+$(STAMP): requirements.txt requirements-dev.txt constraints.txt scripts/make_venv.sh
+	PYTHON="$(PYTHON)" sh scripts/make_venv.sh $(VENV)
+	touch $@
+
+run: install
+	GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
+
+test: install browser
+	$(BIN)/python -m pytest
+
+browser: install
+	PYTHON=$(BIN)/python sh scripts/find_browser.sh
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install
+	$(BIN)/python -m duet_core bench accuracy --seed 0 --n 2000
+	$(BIN)/python -m duet_core bench speed --n 15
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
