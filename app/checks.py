@@ -1,0 +1,52 @@
+"""What a visitor or an API caller sent, checked before anything runs: one sentence per cause."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from app import messages
+from app.settings import Settings
+from duet_core.errors import ModelNotFound, PlanError, QuestionError
+from duet_core.methods import METHODS
+
+MOST_REDUCTION = 95
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def check_question(question: str | None, settings: Settings) -> str:
+    """Return the question without outer spaces, or raise a QuestionError."""
+    text = (question or "").strip()
+    if not text:
+        raise QuestionError(messages.NO_QUESTION)
+    if len(text) > settings.question_chars:
+        raise QuestionError(messages.question_too_long(len(text), settings.question_chars))
+    return text
+
+
+def check_reduction(percent: object) -> float:
+    """Return the reduction as a ratio in [0, 0.95], or raise a PlanError."""
+    known = isinstance(percent, int | float) and not isinstance(percent, bool) and math.isfinite(percent)
+    if not known or not 0 <= percent <= MOST_REDUCTION:  # type: ignore[operator]
+        raise PlanError(messages.reduction_out_of_range(percent))
+    return percent / 100  # type: ignore[operator]
+
+
+def check_method(name: str | None) -> str:
+    """Return the method's name, or raise a PlanError."""
+    if name not in METHODS:
+        raise PlanError(messages.unknown_method(str(name), tuple(METHODS)))
+    return str(name)
+
+
+def check_model(name: str | None, settings: Settings) -> str:
+    """Return a model name this visitor may open, or raise ModelNotFound.
+
+    Only the operator's menu may name folders; a typed name must look like a hub repository and be no path here.
+    """
+    text = (name or "").strip()
+    typed = settings.hub and _HUB_NAME.fullmatch(text) and not Path(text).exists()
+    if text not in settings.models and not typed:
+        raise ModelNotFound(messages.unknown_model(text[:100], settings.models, settings.hub))
+    return text

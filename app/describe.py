@@ -1,0 +1,78 @@
+"""The text alternative of every picture: what a trace shows, in a sentence or two."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from duet_core.grid import Grid
+from duet_core.trace import SURVIVED, Fate, Trace
+
+_ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
+
+
+def describe(trace: Trace) -> str:
+    """Say what both stages did to the patches."""
+    if trace.method == "none" or (trace.entering >= trace.full and not trace.drops):
+        return f"All {trace.full} patches stay tokens in every layer: nothing was dropped or merged."
+    return " ".join([_stage_1(trace), *_stage_2(trace)])
+
+
+def step_sentence(trace: Trace, step: int) -> str:
+    """Say what one step of the trace shows."""
+    if step == 0:
+        return f"All {trace.grid.patches} patches of the picture, before anything is dropped."
+    if step == 1:
+        return _stage_1(trace)
+    return _stage_2(trace)[step - 2]
+
+
+def _stage_1(trace: Trace) -> str:
+    dominant = trace.fate == Fate.DOMINANT
+    anchors, merged = int((trace.fate == Fate.ANCHOR).sum()), int((trace.fate == Fate.MERGED).sum())
+    dropped = int((trace.fate == Fate.DROPPED).sum())
+    if not anchors and not merged and not dropped:
+        return f"Stage 1 passes on all {trace.grid.patches} patches."
+    where = whereabouts(trace.grid, dominant)
+    parts = [f"Stage 1 keeps {_count(int(dominant.sum()), 'dominant patch', 'dominant patches')}{where}"]
+    if anchors:
+        parts.append(f"merges {merged} more into {_count(anchors, 'contextual token', 'contextual tokens')}")
+    parts.append(f"drops {dropped} before the language model")
+    return f"{', '.join(parts[:-1])} and {parts[-1]}."
+
+
+def _stage_2(trace: Trace) -> list[str]:
+    return [_drop(trace, drop.layer) for drop in trace.drops]
+
+
+def _drop(trace: Trace, layer: int) -> str:
+    """Say what one pruning layer left."""
+    left = trace.tokens_per_layer[layer]
+    if left == 0:
+        return f"From layer {layer} on no visual token is left."
+    alive = (trace.died_at == SURVIVED) | (trace.died_at > layer)
+    own = alive & (trace.fate == Fate.DOMINANT)
+    return f"From layer {layer} on {_count(left, 'visual token', 'visual tokens')} remain{_s(left)}{whereabouts(trace.grid, own)}."
+
+
+def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
+    """Return " (densest upper left)" for the ninth of the picture that holds clearly more than its share, else nothing."""
+    patches = np.flatnonzero(chosen)
+    if not len(patches):
+        return ""
+    counts = np.zeros((3, 3), int)
+    for patch in patches.tolist():
+        _, row, column = grid.place(patch)
+        counts[row * 3 // grid.rows, column * 3 // grid.cols] += 1
+    row, column = np.unravel_index(int(counts.argmax()), counts.shape)
+    if counts[row, column] < 2 * len(patches) / 9:
+        return ""
+    name = "in the middle" if (row, column) == (1, 1) else f"{_ROWS[row]} {_COLUMNS[column]}"
+    return f" (most of them {name})" if counts[row, column] * 2 > len(patches) else f" (densest {name})"
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _s(number: int) -> str:
+    return "s" if number == 1 else ""

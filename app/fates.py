@@ -1,0 +1,45 @@
+"""The look of each fate: one colour (Okabe and Ito's colour-blind safe palette), one glyph, one name."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one fate is shown. `veil` in [0, 1]: how far the photo fades beneath it."""
+
+    fate: str
+    colour: str
+    glyph: str
+    name: str
+    veil: float
+
+    def to_json(self) -> dict[str, str | float]:
+        """Return the look as plain JSON values."""
+        return asdict(self)
+
+
+DOMINANT = Look("dominant", "#009E73", "●", "dominant: kept as its own token", 0.0)
+ANCHOR = Look("anchor", "#E69F00", "◆", "anchor: centre of a merged token", 0.0)
+MERGED = Look("merged", "#56B4E9", "○", "merged into an anchor", 0.45)
+DROPPED_BEFORE = Look("dropped-before", "#7A7A7A", "×", "dropped before the model", 0.82)
+_STAGE_1 = {look.fate: look for look in (DOMINANT, ANCHOR, MERGED, DROPPED_BEFORE)}
+_AT_LAYER = (("#D55E00", "▽"), ("#CC79A7", "□"), ("#0072B2", "△"), ("#F0E442", "☆"))
+
+
+def looks(fates: list[str]) -> tuple[Look, ...]:
+    """Return the look of each fate that occurs, stage 1 first, then the pruning layers in their order."""
+    present = set(fates)
+    first = [look for fate, look in _STAGE_1.items() if fate in present]
+    late = sorted((fate for fate in present if fate not in _STAGE_1), key=_layer)
+    return (*first, *(_dropped_at(fate, place) for place, fate in enumerate(late)))
+
+
+def _dropped_at(fate: str, place: int) -> Look:
+    colour, glyph = _AT_LAYER[place % len(_AT_LAYER)]
+    return Look(fate, colour, glyph, f"dropped before layer {_layer(fate)}", 0.7)
+
+
+def _layer(fate: str) -> int:
+    return int(fate.rsplit("-", 1)[1])

@@ -1,0 +1,159 @@
+"""The single place that calls the engine on a device: models opened once, one run at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from PIL import Image
+
+from app.settings import Settings
+from duet_core.bench.speed import PlanSpeed, compare_plans
+from duet_core.cost import Cost
+from duet_core.engine import Encoded, Model, open_model
+from duet_core.errors import DuetError
+from duet_core.plan import Plan, Size
+from duet_core.trace import Trace
+
+try:  # on a ZeroGPU Space the device belongs to a visitor only inside a decorated function
+    import spaces
+except ImportError:
+    spaces = None
+
+Side = Literal["full", "reduced"]
+_GPU_SECONDS = 30
+_MEASURE_SECONDS = 20.0  # a slow model gets fewer repeats rather than a visitor who waits for minutes
+_open: OrderedDict[str, Model] = OrderedDict()
+_opening, _running = threading.Lock(), threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request, checked.
+
+    `exact` replaces the plan that `method` makes of the `reduction` in [0, 1). `measure`: time both plans afterwards.
+    """
+
+    model: str
+    picture: Image.Image
+    question: str
+    method: str
+    reduction: float
+    exact: Plan | None = None
+    new_tokens: int = 64
+    measure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of the run begins: "opening", "encoding", "measuring"."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of one answer."""
+
+    side: Side
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer is complete."""
+
+    side: Side
+    trace: Trace
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Both plans, timed in interleaved runs."""
+
+    full: PlanSpeed
+    reduced: PlanSpeed
+
+
+Event = Phase | Piece | Answered | Measured
+
+
+def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the function the visitor's share of a ZeroGPU Space; elsewhere return it as it is."""
+    return function if spaces is None else spaces.GPU(duration=_GPU_SECONDS)(function)
+
+
+def opened(name: str, settings: Settings) -> Model:
+    """Return the opened model of this name; the least recently used one gives way to a new one."""
+    with _opening:
+        if name not in _open:
+            model = open_model(name, device=settings.device, dtype=settings.dtype)
+            while len(_open) >= settings.held_models:
+                _open.popitem(last=False)
+            _open[name] = model
+        _open.move_to_end(name)
+        return _open[name]
+
+
+def size_of(name: str) -> Size | None:
+    """Return the size of a model if it is open already; never opens one."""
+    model = _open.get(name)
+    return model.size if model else None
+
+
+def warm_up(settings: Settings) -> None:
+    """Open the first model of the menu in the background, so that the page need not wait for it."""
+    threading.Thread(target=_open_quietly, args=(settings.models[0], settings), daemon=True).start()
+
+
+def _open_quietly(name: str, settings: Settings) -> None:
+    try:
+        opened(name, settings)
+    except DuetError as error:  # the first question reports it to the visitor
+        logging.getLogger(__name__).warning("%s", error)
+
+
+@on_device
+def run(job: Job, settings: Settings) -> Iterator[Event]:
+    """Answer with all tokens, then with the job's plan, then time both; closing the generator stops the run."""
+    if job.model not in _open:
+        yield Phase("opening")
+    model = opened(job.model, settings)
+    full, reduced = Plan(method="none"), job.exact or model.plan(job.method, reduction=job.reduction)
+    reduced.check(model.size.layers)
+    with _running:
+        yield Phase("encoding")
+        encoded = model.encode(job.picture)
+        costs = []
+        for side, plan in (("full", full), ("reduced", reduced)):
+            costs.append((yield from _answer(model, encoded, job, side, plan)))
+        if not job.measure:
+            return
+        yield Phase("measuring")
+        repeats = affordable_repeats(costs, settings.repeats)
+        speeds = compare_plans(model, job.picture, job.question, [full, reduced], repeats=repeats)
+        yield Measured(*speeds)
+
+
+def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) -> Iterator[Event]:
+    """Stream one answer; its cost is the generator's return value."""
+    with closing(model.stream(encoded, job.question, plan, max_new_tokens=job.new_tokens)) as events:
+        trace = next(events)
+        for event in events:
+            if isinstance(event, str):
+                yield Piece(side, event)
+            else:
+                yield Answered(side, trace, event)
+                return event
+
+
+def affordable_repeats(costs: list[Cost], wanted: int) -> int:
+    """Return how many interleaved runs fit into the time a visitor may wait, at least one."""
+    seconds = sum(cost.first_token_ms for cost in costs) / 1000
+    return max(1, min(wanted, int(_MEASURE_SECONDS / max(seconds, 1e-9))))

@@ -1,0 +1,29 @@
+"""How the page is served: limits, looks, and what is switched off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.patchmap import ASSETS
+from app.settings import Settings
+from app.theme import theme
+
+
+def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
+    """Launch with the house's options; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
+    return page.launch(
+        max_file_size=f"{settings.picture_mb}mb",
+        run_history=False,
+        enable_monitoring=False,
+        show_error=False,
+        allowed_paths=[],
+        footer_links=["api", "settings"],
+        state_session_capacity=200,
+        max_threads=16,
+        ssr_mode=False,
+        theme=theme(),
+        css_paths=[ASSETS / "page.css", ASSETS / "patchmap.css"],
+        **more,
+    )

@@ -1,0 +1,88 @@
+"""Follows one run event by event: what was said so far, and what the page shows next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from app import screens, views
+from app.compare import agree
+from app.duel import Duel
+from app.gpu import Answered, Event, Job, Measured, Phase, Piece
+from app.messages import WHAT_IS_RUNNING
+from app.patchmap import map_value
+from app.screens import Screen
+from duet_core.bench.speed import PlanSpeed
+from duet_core.scenes import Question
+
+_TITLES = {"full": screens.FULL_TITLE, "reduced": screens.REDUCED_TITLE}
+
+
+class Play:
+    """The state of one request; nothing outlives it."""
+
+    def __init__(self, job: Job, truth: Question | None) -> None:
+        self.job, self.truth = job, truth
+        self.said = {"full": "", "reduced": ""}
+        self.answered: dict[str, Answered] = {}
+
+    def take(self, event: Event) -> None:
+        """Remember what an event says."""
+        match event:
+            case Piece(side, text):
+                self.said[side] += text
+            case Answered(side):
+                self.said[side] = self.said[side].strip()
+                self.answered[side] = event
+
+    def show(self, event: Event) -> Screen:
+        """Take in one event and return what changes on the page."""
+        self.take(event)
+        match event:
+            case Phase(name):
+                return Screen(speed=views.status(WHAT_IS_RUNNING[name]))
+            case Piece(side):
+                card = views.answer(_TITLES[side], "", views.streaming(self.said[side], done=False))
+                return Screen(**{side: card})
+            case Answered():
+                return self._answered(event)
+            case Measured(full, reduced):
+                return screens.figures(self._duel(full, reduced))
+
+    def _answered(self, event: Answered) -> Screen:
+        if event.side == "full":
+            body = views.streaming(self.said["full"], done=True)
+            return Screen(full=views.answer(_TITLES["full"], f"{event.trace.full} tokens", body))
+        count = screens.reduced_count(event.trace.average_tokens, event.trace.full)
+        both = screens.answers(
+            (self.said["full"], self.said["reduced"]), (f"{event.trace.full} tokens", count), self.truth
+        )
+        return Screen(full=both.full, reduced=both.reduced, patchmap=map_value(self.job.picture, event.trace))
+
+    def finish(self, events: Iterable[Event]) -> Duel:
+        """Take in all events of a run that is measured, and return it whole."""
+        for event in events:
+            self.take(event)
+        assert isinstance(event, Measured)
+        return self._duel(event.full, event.reduced)
+
+    def _duel(self, full: PlanSpeed, reduced: PlanSpeed) -> Duel:
+        trace = self.answered["reduced"].trace
+        return Duel(self.job.question, self.said["full"], self.said["reduced"], trace, (full, reduced))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finished run as the API gives it."""
+        trace = self.answered["reduced"].trace
+        return {
+            "full": self.said["full"],
+            "reduced": self.said["reduced"],
+            "agree": agree(self.said["full"], self.said["reduced"]),
+            "tokens": {
+                "full": trace.full,
+                "entering": trace.entering,
+                "average": round(trace.average_tokens, 2),
+                "final": trace.final,
+            },
+            "cost": {side: event.cost.to_json() for side, event in self.answered.items()},
+            "trace": trace.to_json(),
+        }

@@ -1,0 +1,67 @@
+"""Limits and choices of a deployment, read once from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+BUNDLED_MODEL = "duet-mini"
+PAPER_REDUCTIONS = (67, 78, 89)
+"""Reductions in percent for which the DUET paper publishes results (192, 128 and 64 of 576 tokens)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What this deployment allows; each field is the environment variable `DUET_<FIELD>`, lists with commas.
+
+    `models`: the menu, the first is opened at start (bundled names, hub ids, or folders: the operator may name those).
+    `hub`: whether a visitor may type another hub id. `held_models`: how many stay open at once. `device`, `dtype`: as
+    in `duet_core.open_model`. Pictures: `picture_mb` megabytes of file, `picture_mp` megapixels, sides in pixels.
+    `question_chars`: longest question. `new_tokens`: longest answer. `repeats`: interleaved runs behind every figure.
+    """
+
+    models: tuple[str, ...] = (BUNDLED_MODEL,)
+    hub: bool = True
+    held_models: int = 2
+    device: str = "auto"
+    dtype: str = "auto"
+    picture_mb: int = 32
+    picture_mp: int = 24
+    picture_longest: int = 8192
+    picture_shortest: int = 16
+    question_chars: int = 500
+    new_tokens: int = 256
+    repeats: int = 5
+    queue: int = 16
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings; a ValueError names a variable that cannot be read."""
+        given = {field.name: environment.get(f"DUET_{field.name.upper()}", "") for field in fields(cls)}
+        return cls(**{name: _read(name, text) for name, text in given.items() if text.strip()})
+
+
+def _read(name: str, text: str) -> tuple[str, ...] | bool | int | str:
+    """Turn the text of a variable into the type of the field's default."""
+    default = getattr(Settings(), name)
+    if isinstance(default, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if isinstance(default, bool):
+        return _read_switch(name, text)
+    if isinstance(default, int):
+        return _read_count(name, text)
+    return text.strip()
+
+
+def _read_switch(name: str, text: str) -> bool:
+    word = text.strip().lower()
+    if word not in {"1", "0", "true", "false", "yes", "no"}:
+        raise ValueError(f"DUET_{name.upper()} is {text!r}; it must be 1 or 0.")
+    return word in {"1", "true", "yes"}
+
+
+def _read_count(name: str, text: str) -> int:
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise ValueError(f"DUET_{name.upper()} is {text!r}; it must be a whole number from 1 on.")
+    return int(text)
