@@ -123,7 +123,7 @@ def test_bf16_runs_and_stays_near_fp32(tiny_inputs, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_tensor_is_made_on_the_models_device(method, monkeypatch):
-    """On the meta device a tensor made elsewhere cannot mix in, so a forgotten `device=` fails here as it would on a GPU."""
+    """On the meta device a tensor made elsewhere cannot mix in: a forgotten `device=` fails as it would on a GPU."""
     model = small_llava()
     inputs = small_inputs(model)
     model.backbone.model.to("meta")
@@ -152,7 +152,9 @@ def test_the_trace_follows_its_patches(tiny, tiny_inputs):
     """Survivors after each step, as labels tell them, are as many tokens as the layer saw."""
     run = tiny.prefill(tiny_inputs(0), DUET)
     for step, drop in enumerate(run.trace.drops, start=2):
-        tokens = {j for j, label in zip(run.trace.joined, run.trace.labels(step), strict=True) if "dropped" not in label}
+        tokens = {
+            j for j, label in zip(run.trace.joined, run.trace.labels(step), strict=True) if "dropped" not in label
+        }
         assert len(tokens) in (run.trace.tokens_per_layer[drop.layer], run.trace.tokens_per_layer[drop.layer] - 1)
 
 

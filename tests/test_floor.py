@@ -25,7 +25,11 @@ SEVEN_B = LayerShape(width=4096, heads=32, kv_heads=32, head_dim=128, mlp_width=
 
 
 @given(
-    n=st.integers(2, 40), dominant=st.integers(1, 45), contextual=st.integers(0, 9), width=st.integers(1, 6), seed=st.integers(0, 99)
+    n=st.integers(2, 40),
+    dominant=st.integers(1, 45),
+    contextual=st.integers(0, 9),
+    width=st.integers(1, 6),
+    seed=st.integers(0, 99),
 )
 def test_merging_partitions_the_tokens(n, dominant, contextual, width, seed):
     draw = torch.Generator().manual_seed(seed)
@@ -101,7 +105,11 @@ def test_salient_spans_lie_in_the_question(question):
     ],
 )
 def test_salient_words(question, words):
-    assert [question[a:b] for a, b in salient_spans(question)] in (words, [w for w in words if w != "many"], [*words[:1], "many", *words[1:]])
+    assert [question[a:b] for a, b in salient_spans(question)] in (
+        words,
+        [w for w in words if w != "many"],
+        [*words[:1], "many", *words[1:]],
+    )
 
 
 def test_special_tokens_are_never_salient():
@@ -157,9 +165,7 @@ def test_a_trace_survives_json(tiny, tiny_inputs):
 def test_flops_ratios_of_the_paper_budgets():
     """With 60 text tokens on 32 layers of the 7B widths: 2.5x, 3.4x, 5.1x (cut off)."""
     full = prefill_flops(SEVEN_B, [576] * 32, 60)
-    ratios = [
-        full / prefill_flops(SEVEN_B, [n] * 16 + [n // 2] * 8 + [0] * 8, 60) for n in (307, 205, 102)
-    ]
+    ratios = [full / prefill_flops(SEVEN_B, [n] * 16 + [n // 2] * 8 + [0] * 8, 60) for n in (307, 205, 102)]
     assert [int(10 * r) / 10 for r in ratios] == [2.5, 3.4, 5.1]
 
 

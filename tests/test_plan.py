@@ -30,7 +30,10 @@ def test_published_points(budget, dominant, contextual, exact, layers):
 
 
 @given(
-    tokens=st.integers(16, 700), layers=st.integers(4, 48), share=st.floats(0.02, 1.0), name=st.sampled_from(["duet", "random"])
+    tokens=st.integers(16, 700),
+    layers=st.integers(4, 48),
+    share=st.floats(0.02, 1.0),
+    name=st.sampled_from(["duet", "random"]),
 )
 def test_any_budget_lands_within_one_token(tokens, layers, share, name):
     size = Size(tokens, layers)
@@ -44,7 +47,8 @@ def test_any_budget_lands_within_one_token(tokens, layers, share, name):
 def test_more_reduction_never_means_more_tokens(reduction):
     size = Size(576, 8)
     here, further = (
-        average(duet_schedule("duet", target_budget(size, reduction=r), size), size) for r in (reduction, reduction + 0.005)
+        average(duet_schedule("duet", target_budget(size, reduction=r), size), size)
+        for r in (reduction, reduction + 0.005)
     )
     assert further <= here + 1.0
 
@@ -66,7 +70,10 @@ def test_impossible_numbers_are_told(wrong):
         Plan(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{}, {"reduction": 0.5, "budget": 3}, {"reduction": 1.0}, {"reduction": -0.1}, {"budget": 577}])
+WRONG_TARGETS = [{}, {"reduction": 0.5, "budget": 3}, {"reduction": 1.0}, {"reduction": -0.1}, {"budget": 577}]
+
+
+@pytest.mark.parametrize("wrong", WRONG_TARGETS)
 def test_impossible_targets_are_told(wrong):
     with pytest.raises(PlanError):
         target_budget(Size(576, 8), **wrong)
