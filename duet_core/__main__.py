@@ -6,6 +6,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from transformers.utils import logging
+
 from duet_core.bench import cli as bench
 from duet_core.errors import DuetError
 from duet_core.shell import ask, scenes
@@ -35,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=COMMANDS)
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = parser.parse_args(words[:1]).command
+    logging.disable_progress_bar()  # weights load in a second; stderr is for errors here
     try:
         return COMMANDS[chosen][1](words[1:])
     except DuetError as error:
