@@ -61,8 +61,8 @@ def test_no_reduction_keeps_everything():
     "wrong",
     [
         {"dominant": 0}, {"contextual": -1}, {"cluster_width": 0}, {"layers": (3,), "keep": ()},
-        {"layers": (3,), "keep": (1.5,)}, {"layers": (5, 3), "keep": (0.5, 0.2)}, {"layers": (3, 5), "keep": (0.2, 0.5)},
-        {"queries": "every word"},
+        {"layers": (3,), "keep": (1.5,)}, {"layers": (5, 3), "keep": (0.5, 0.2)},
+        {"layers": (3, 5), "keep": (0.2, 0.5)}, {"queries": "every word"},
     ],
 )  # fmt: skip
 def test_impossible_numbers_are_told(wrong):
