@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from PIL import Image
+from tqdm import tqdm
 
 from duet_core.engine import Encoded, Model
 from duet_core.plan import Plan
@@ -60,7 +61,7 @@ def measure_accuracy(
     """Ask every contestant every question; each picture is encoded once."""
     right: dict[tuple[Contestant, str], int] = {}
     total: dict[str, int] = {}
-    for image, questions in scenes:
+    for image, questions in tqdm(scenes, unit=" scenes", disable=None):  # silent where nobody watches
         encoded = model.encode(image)
         for question in questions:
             total[question.family] = total.get(question.family, 0) + 1
