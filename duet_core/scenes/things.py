@@ -35,9 +35,7 @@ def _read(row: str) -> Thing:
 
 
 EMOJI_THINGS: Final = tuple(_read(row) for row in _EMOJI.split(","))
-SHAPES: Final = tuple(
-    Thing(name, f"{name}s") for name in ("circle", "square", "triangle", "star", "heart")
-)
+SHAPES: Final = tuple(Thing(name, f"{name}s") for name in ("circle", "square", "triangle", "star", "heart"))
 CARD: Final = Thing("card", "cards")
 THINGS: Final = (*EMOJI_THINGS, *SHAPES, CARD)
 NAMES: Final = tuple(thing.name for thing in THINGS)
