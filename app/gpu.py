@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of the run begins: "opening", "encoding", "measuring"."""
+    """A stretch of the run begins: opening, encoding, full, reduced or measuring."""
 
     name: str
 
@@ -132,6 +132,7 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
         encoded = model.encode(job.picture)
         costs = []
         for side, plan in (("full", full), ("reduced", reduced)):
+            yield Phase(side)
             costs.append((yield from _answer(model, encoded, job, side, plan)))
         if not job.measure:
             return

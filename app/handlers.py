@@ -109,20 +109,24 @@ class Desk:
         play = Play(job, self.gallery.truth(job.picture, job.question))
         try:
             for event in gpu.run(job, self.settings):
-                yield play.show(event).outputs
+                screen = play.show(event)
+                if screen:
+                    yield screen.outputs
         except Exception as error:
             _log(error)
             yield screens.failed(messages.sentence(error)).outputs
         else:
             yield screens.idle().outputs
 
-    def stopped(self) -> Outputs:
-        """Say that the run was stopped."""
+    def stopped(self, full: str, reduced: str) -> Outputs:
+        """Say that the run was stopped; what was said so far stays."""
         return Screen(
+            full=views.stilled(full),
+            reduced=views.stilled(reduced),
             notice=views.notice(messages.STOPPED),
             speed=views.hint("No figures: the run was stopped before it was measured."),
-            ask=gr.Button(interactive=True),
-            stop=gr.Button(interactive=False),
+            ask=gr.update(interactive=True),
+            stop=gr.update(interactive=False),
         ).outputs
 
     def ask_api(self, picture: str | None, question: str, reduction: float, method: str, model: str) -> dict[str, Any]:

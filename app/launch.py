@@ -24,6 +24,12 @@ def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
         max_threads=16,
         ssr_mode=False,
         theme=theme(),
-        css_paths=[ASSETS / "page.css", ASSETS / "patchmap.css"],
+        head=_styles(),
         **more,
     )
+
+
+def _styles() -> str:
+    """Return our style sheets for the head: Gradio's own `css` rewrites selectors and loses container queries."""
+    sheets = [(ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "patchmap.css")]
+    return "".join(f"<style>\n{sheet}</style>\n" for sheet in sheets)

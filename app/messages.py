@@ -12,6 +12,7 @@ NOT_A_PICTURE = "This file is not a PNG, JPEG or WebP picture: save it as one of
 BROKEN_PICTURE = "This picture is cut off or damaged and cannot be read: export it again and upload the new file."
 FAILED = "Something went wrong on our side; the page still works, so please ask again."
 STOPPED = "Stopped: the answers so far stay on the page."
+MEASURED_NOW = "Measured just now on the machine that serves this page."
 KNOWS = (
     "duet-mini was trained on drawn scenes only: it knows some sixty things, shapes, colours, places and numbers, and"
     " will guess about photos. For those, pick or type a LLaVA model."

@@ -78,7 +78,7 @@ def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
     """Return the whole page, ready to launch."""
     desk = Desk(settings, gallery)
     with gr.Blocks(title="DUET Lens", fill_width=True, delete_cache=(600, 1800), analytics_enabled=False) as page:
-        gr.HTML(HEADER, apply_default_css=False)
+        _html(HEADER, elem_id="masthead")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=4, min_width=320, elem_id="ask-side"):
                 given, beside = _question_side(desk)
@@ -190,7 +190,7 @@ def _wire(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, result: li
         [beside.ask.click, given.question.submit], desk.ask, given.all, result,
         concurrency_id="gpu", concurrency_limit=1, show_progress="hidden", **PRIVATE,
     )  # fmt: skip
-    beside.stop.click(desk.stopped, None, result, cancels=[run], **LIGHT)
+    beside.stop.click(desk.stopped, result[2:4], result, cancels=[run], **LIGHT)
     slider = [given.reduction, given.method, given.model]
     previewed = [beside.tokens, given.custom, *given.plan_fields]
     filled = [given.picture, given.question, given.reduction, given.method, given.model, given.custom]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,20 @@ _PHOTO_SIDE, _THUMB_WIDTH = 720, 168
 class PatchMap(gr.HTML):
     """The photo under the fate of its patches, step by step; its value is what `map_value` returns."""
 
-    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, value: str = "", **kwargs: Any) -> None:
         script = (ASSETS / "patchmap.js").read_text(encoding="utf-8")
         super().__init__(value, html_template="", js_on_load=script, apply_default_css=False, **kwargs)
 
-    def api_info(self) -> dict[str, Any]:
-        """Describe the value for API callers."""
-        return {"type": "object", "description": "a trace, ready to draw"}
 
-    def example_payload(self) -> dict[str, Any]:
-        """Return a value for the API page."""
-        return {}
+def map_value(photo: Image.Image, trace: Trace) -> str:
+    """Return all that the browser needs to draw a trace, the photo included, as one JSON text.
 
-    def example_value(self) -> dict[str, Any]:
-        """Return a value for the API page."""
-        return {}
+    Text, because Gradio's page watches every number of a structured value anew at each update of anything.
+    """
+    return json.dumps(_map(photo, trace), separators=(",", ":"))
 
 
-def map_value(photo: Image.Image, trace: Trace) -> dict[str, Any]:
-    """Return all that the browser needs to draw a trace: plain JSON, the photo included."""
+def _map(photo: Image.Image, trace: Trace) -> dict[str, Any]:
     steps = [trace.labels(step) for step in range(len(trace.steps))]
     shown = looks([label for labels in steps for label in labels])
     data = trace.to_json()

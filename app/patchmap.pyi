@@ -21,21 +21,9 @@ from gradio.events import Dependency
 class PatchMap(gr.HTML):
     """The photo under the fate of its patches, step by step; its value is what `map_value` returns."""
 
-    def __init__(self, value: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(self, value: str = "", **kwargs: Any) -> None:
         script = (ASSETS / "patchmap.js").read_text(encoding="utf-8")
         super().__init__(value, html_template="", js_on_load=script, apply_default_css=False, **kwargs)
-
-    def api_info(self) -> dict[str, Any]:
-        """Describe the value for API callers."""
-        return {"type": "object", "description": "a trace, ready to draw"}
-
-    def example_payload(self) -> dict[str, Any]:
-        """Return a value for the API page."""
-        return {}
-
-    def example_value(self) -> dict[str, Any]:
-        """Return a value for the API page."""
-        return {}
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
     if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,12 +10,13 @@ from app import screens, views
 from app.compare import agree
 from app.duel import Duel
 from app.gpu import Answered, Event, Job, Measured, Phase, Piece
-from app.messages import WHAT_IS_RUNNING
+from app.messages import MEASURED_NOW, WHAT_IS_RUNNING
 from app.patchmap import map_value
 from app.screens import Screen
 from duet_core.bench.speed import PlanSpeed
 from duet_core.scenes import Question
 
+_REDRAW_SECONDS = 0.06  # each update costs the server more than a token costs the model
 _TITLES = {"full": screens.FULL_TITLE, "reduced": screens.REDUCED_TITLE}
 
 
@@ -25,6 +27,7 @@ class Play:
         self.job, self.truth = job, truth
         self.said = {"full": "", "reduced": ""}
         self.answered: dict[str, Answered] = {}
+        self._drawn = 0.0
 
     def take(self, event: Event) -> None:
         """Remember what an event says."""
@@ -35,19 +38,25 @@ class Play:
                 self.said[side] = self.said[side].strip()
                 self.answered[side] = event
 
-    def show(self, event: Event) -> Screen:
-        """Take in one event and return what changes on the page."""
+    def show(self, event: Event) -> Screen | None:
+        """Take in one event and return what changes on the page; None for a piece too soon after the last one."""
         self.take(event)
         match event:
             case Phase(name):
                 return Screen(speed=views.status(WHAT_IS_RUNNING[name]))
             case Piece(side):
-                card = views.answer(_TITLES[side], "", views.streaming(self.said[side], done=False))
-                return Screen(**{side: card})
+                return self._piece(side)
             case Answered():
                 return self._answered(event)
             case Measured(full, reduced):
-                return screens.figures(self._duel(full, reduced))
+                return screens.figures(self._duel(full, reduced), MEASURED_NOW)
+
+    def _piece(self, side: str) -> Screen | None:
+        now = time.monotonic()
+        if now - self._drawn < _REDRAW_SECONDS:
+            return None
+        self._drawn = now
+        return Screen(**{side: views.answer(_TITLES[side], "", views.streaming(self.said[side], done=False))})
 
     def _answered(self, event: Answered) -> Screen:
         if event.side == "full":

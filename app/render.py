@@ -6,14 +6,16 @@ import base64
 import io
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageColor
 
 from app.fates import Look, looks
 from duet_core.grid import Box, Grid
 from duet_core.trace import Trace
 
+Pixels = tuple[int, int, int, int]
 PAPER = (250, 249, 246)
 _UNSEEN = 0.55  # how far the photo fades where the encoder never looked
+_TINT = 0.43
 
 
 def view_box(grid: Grid) -> Box:
@@ -31,11 +33,11 @@ def overlay(photo: Image.Image, trace: Trace, step: int, width: int) -> Image.Im
     labels = trace.labels(step)
     by_fate = {look.fate: look for look in looks(labels)}
     boxes = [_pixels(trace.grid.box(patch), view, scale) for patch in range(trace.grid.patches)]
-    veiled = _veil(canvas, boxes, [by_fate[label].veil for label in labels])
-    return _marks(veiled, boxes, [by_fate[label] for label in labels])
+    marks = [by_fate[label] for label in labels]
+    return _framed(_tinted(canvas, boxes, marks), boxes, marks) if step else canvas
 
 
-def _pixels(box: Box, view: Box, scale: float) -> tuple[int, int, int, int]:
+def _pixels(box: Box, view: Box, scale: float) -> Pixels:
     """Return a box of the original in whole pixels of the canvas: (left, top, right, bottom)."""
     left, top, right, bottom = box
     return (
@@ -59,27 +61,43 @@ def _laid_out(photo: Image.Image, grid: Grid, view: Box, scale: float) -> Image.
     return faded
 
 
-def _veil(canvas: Image.Image, boxes: list[tuple[int, int, int, int]], veils: list[float]) -> Image.Image:
-    """Fade each patch towards paper by its own share."""
-    share = np.zeros((canvas.height, canvas.width, 1))
-    for (left, top, right, bottom), veil in zip(boxes, veils, strict=True):
-        share[top:bottom, left:right] = veil
-    mixed = np.asarray(canvas, float) * (1 - share) + np.array(PAPER, float) * share
-    return Image.fromarray(mixed.round().astype(np.uint8))
-
-
-def _marks(canvas: Image.Image, boxes: list[tuple[int, int, int, int]], marks: list[Look]) -> Image.Image:
-    """Outline what is still a token of the model and tint what was dropped inside it."""
-    layer = Image.new("RGBA", canvas.size, (0, 0, 0, 0))
-    draw = ImageDraw.Draw(layer)
+def _tinted(canvas: Image.Image, boxes: list[Pixels], marks: list[Look]) -> Image.Image:
+    """Fade each patch towards paper by its look's share, and tint what was dropped inside the model."""
+    pixels = np.asarray(canvas, float)
+    veil, tint = np.array(PAPER, float), np.zeros_like(pixels)
+    veils, tints = np.zeros((*pixels.shape[:2], 1)), np.zeros((*pixels.shape[:2], 1))
     for (left, top, right, bottom), look in zip(boxes, marks, strict=True):
-        colour = ImageColor.getrgb(look.colour)
-        inside = (left, top, right - 1, bottom - 1)
-        if look.fate in {"dominant", "anchor"}:
-            draw.rectangle(inside, outline=(*colour, 255), width=2 if look.fate == "anchor" else 1)
-        elif look.fate != "dropped-before":
-            draw.rectangle(inside, fill=(*colour, 110))
-    return Image.alpha_composite(canvas.convert("RGBA"), layer).convert("RGB")
+        inside = slice(max(0, top), bottom), slice(max(0, left), right)
+        veils[inside] = look.veil
+        tint[inside] = ImageColor.getrgb(look.colour)
+        tints[inside] = _TINT if look.fate.startswith("dropped-at") else 0.0
+    faded = pixels * (1 - veils) + veil * veils
+    return Image.fromarray((faded * (1 - tints) + tint * tints).round().astype(np.uint8))
+
+
+def _framed(canvas: Image.Image, boxes: list[Pixels], marks: list[Look]) -> Image.Image:
+    """Draw a line around what is still a token of the model, one colour per fate."""
+    pixels = np.asarray(canvas).copy()
+    for fate in ("dominant", "anchor"):
+        colour = next((look.colour for look in marks if look.fate == fate), None)
+        if colour is not None:
+            pixels[_edge(_mask(canvas, boxes, [look.fate == fate for look in marks]))] = ImageColor.getrgb(colour)
+    return Image.fromarray(pixels)
+
+
+def _mask(canvas: Image.Image, boxes: list[Pixels], chosen: list[bool]) -> np.ndarray:
+    """Return [height, width] bool: the pixels of the chosen patches."""
+    mask = np.zeros((canvas.height, canvas.width), bool)
+    for (left, top, right, bottom), inside in zip(boxes, chosen, strict=True):
+        mask[max(0, top) : bottom, max(0, left) : right] = inside
+    return mask
+
+
+def _edge(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of a mask that touch one outside it."""
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return mask & ~inner
 
 
 def data_url(picture: Image.Image, form: str = "PNG", side: int | None = None) -> str:

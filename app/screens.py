@@ -41,7 +41,7 @@ class Screen:
 
 def idle(text: str = "") -> Screen:
     """No run is under way; a notice says why, if there is something to say."""
-    return Screen(notice=views.notice(text), ask=gr.Button(interactive=True), stop=gr.Button(interactive=False))
+    return Screen(notice=views.notice(text), ask=gr.update(interactive=True), stop=gr.update(interactive=False))
 
 
 def started(question: str) -> Screen:
@@ -53,8 +53,8 @@ def started(question: str) -> Screen:
         reduced=views.answer(REDUCED_TITLE, "", ""),
         speed=views.status(WHAT_IS_RUNNING["encoding"]),
         figures="",
-        ask=gr.Button(interactive=False),
-        stop=gr.Button(interactive=True),
+        ask=gr.update(interactive=False),
+        stop=gr.update(interactive=True),
     )
 
 
@@ -75,7 +75,7 @@ def answers(texts: tuple[str, str], counts: tuple[str, str], truth: Question | N
     )
 
 
-def figures(duel: Duel, origin: str = "") -> Screen:
+def figures(duel: Duel, origin: str) -> Screen:
     """The measured part: the honest sentence and the table."""
     same = compare.agree(duel.full, duel.reduced)
     said = charts.runs_in_words(duel)

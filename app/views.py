@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from app.charts import Row
+from app.charts import Cell, Row
 from app.compare import Word
 
 _CARET = '<span class="caret" aria-hidden="true"></span>'
@@ -25,6 +25,11 @@ def asked(question: str) -> str:
 def streaming(text: str, done: bool) -> str:
     """The words so far, with a caret while more may come."""
     return escape(text) + ("" if done else _CARET)
+
+
+def stilled(card: str) -> str:
+    """A card without the caret, for a run that was stopped."""
+    return card.replace(_CARET, "")
 
 
 def marked(words: Iterable[Word]) -> str:
@@ -71,15 +76,20 @@ def tokens_line(words: str, custom: bool = False) -> str:
 
 def figures(rows: Iterable[Row], caption: str) -> str:
     """The measured figures as a table."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", "All tokens", "Reduced", "Full / reduced"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("", "All tokens", "Reduced", "Ratio"))
     body = "".join(_figure(row) for row in rows)
     table = f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="figures-scroll" tabindex="0" role="region" aria-label="Measured figures">{table}</div>'
 
 
 def _figure(row: Row) -> str:
-    cells = "".join(f"<td>{escape(text)}</td>" for text in (row.full, row.reduced, row.ratio))
+    cells = "".join(_cell(cell) for cell in (row.full, row.reduced, row.ratio))
     return f'<tr><th scope="row">{escape(row.name)}<small>{escape(row.hint)}</small></th>{cells}</tr>'
+
+
+def _cell(cell: Cell) -> str:
+    spread = f" <small>{escape(cell.spread)}</small>" if cell.spread else ""
+    return f"<td>{escape(cell.value)}{spread}</td>"
 
 
 def example_buttons(pictures: Iterable[tuple[str, str]]) -> str:
@@ -96,7 +106,7 @@ def paper_points(reductions: Iterable[int], most: int) -> str:
     """The paper's own reductions as marks under the slider."""
     marks = "".join(
         f'<button type="button" data-number="{value}" style="left:{100 * value / most:.2f}%"'
-        f' aria-label="Set the reduction to {value} percent, a setting of the paper">{value} %</button>'
+        f' aria-label="Set the reduction to {value} percent, a setting of the paper">{value}</button>'
         for value in reductions
     )
-    return f'<div class="paper-points"><span>the paper’s settings</span>{marks}</div>'
+    return f'<div class="paper-points"><span>in the paper</span>{marks}</div>'

@@ -1,5 +1,5 @@
 // The patch map: draws a trace in the browser. Gradio runs this once per component with `element`, `props` and
-// `watch`; the value is what app/patchmap.py makes. Fates, colours and sentences come from there, none are decided here.
+// `watch`; the value is the JSON text that app/patchmap.py makes. Fates, colours and sentences come from there.
 
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
@@ -22,10 +22,10 @@ let parts = {};
 // ---- building ------------------------------------------------------------------------------------------------
 
 function draw(value) {
-  map = value;
-  if (!map || !map.steps) return element.replaceChildren();
+  if (!value) return element.replaceChildren();
+  map = JSON.parse(value);
   step = map.open_at;
-  chosen = Math.min(chosen, map.rows * map.cols - 1);
+  chosen = best();
   parts = {
     strip: make("div", { class: "pm-strip", role: "group", "aria-label": "Steps of the reduction" }),
     scrub: scrubber(),
@@ -37,6 +37,7 @@ function draw(value) {
   const frame = canvas();
   const side = make("div", { class: "pm-side" }, parts.sentence, parts.card, legend(), parts.curve);
   const root = make("div", { class: "pm" }, palette(), parts.strip, parts.scrub);
+  root.style.setProperty("--steps", map.steps.length);
   root.append(make("div", { class: "pm-body" }, frame, side), make("p", { class: "pm-alt", text: map.description }));
   element.replaceChildren(root);
   goTo(step);
@@ -83,8 +84,9 @@ function canvas() {
   frame.append(place(photo, [0, 0, ...map.picture]));
   for (const box of unseen()) frame.append(place(make("div", { class: "pm-unseen", title: map.unseen }), box));
   const board = place(grid(), map.seen);
-  board.style.setProperty("--cell", `${(100 * (map.seen[2] - map.seen[0])) / width / map.cols}cqw`);
-  frame.append(board);
+  parts.paint = make("canvas", { class: "pm-paint", "aria-hidden": "true" });
+  new ResizeObserver(paint).observe(parts.paint);
+  frame.append(place(parts.paint, map.seen), board);
   return frame;
 }
 
@@ -130,6 +132,78 @@ function legend() {
   return list;
 }
 
+// The patch to begin with: the one with the highest score of stage 1.
+function best() {
+  const scores = map.stage1.map((score) => score ?? -1);
+  return scores.indexOf(Math.max(...scores));
+}
+
+// ---- painting: one canvas, for 576 cells with a style of their own would make every update of the page slow -----
+
+const GLYPH_SIZE = { dominant: 0.22, anchor: 0.62, merged: 0.5, "dropped-before": 0.36 };
+const GLYPH_ALPHA = { "dropped-before": 0.45 };
+
+function paint() {
+  const board = parts.paint;
+  const scale = window.devicePixelRatio || 1;
+  const [width, height] = [Math.round(board.clientWidth * scale), Math.round(board.clientHeight * scale)];
+  if (!width || !height) return;
+  board.width = width;
+  board.height = height;
+  const pen = board.getContext("2d");
+  const paper = getComputedStyle(parts.strip).getPropertyValue("--paper").trim();
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  const fates = map.steps[step].labels.map((label) => map.looks[label]);
+  fates.forEach((look, patch) => paintPatch(pen, look, patchBox(patch, width, height), paper));
+  if (step > 0) for (const fate of ["dominant", "anchor"]) frameFate(pen, fates, fate, width, height, scale);
+}
+
+function patchBox(patch, width, height) {
+  const [row, col] = [Math.floor(patch / map.cols), patch % map.cols];
+  const x = (at) => Math.round((at * width) / map.cols);
+  const y = (at) => Math.round((at * height) / map.rows);
+  return [x(col), y(row), x(col + 1) - x(col), y(row + 1) - y(row)];
+}
+
+function paintPatch(pen, look, [x, y, width, height], paper) {
+  const wash = (colour, alpha) => {
+    pen.globalAlpha = alpha;
+    pen.fillStyle = colour;
+    pen.fillRect(x, y, width, height);
+  };
+  if (step > 0 && look.veil) wash(paper, look.veil);
+  if (look.fate.startsWith("dropped-at")) wash(look.colour, 0.34);
+  if (look.fate === "dominant") {
+    pen.globalAlpha = 0.35;
+    pen.strokeStyle = look.colour;
+    pen.strokeRect(x + 0.5, y + 0.5, width, height);
+  }
+  pen.globalAlpha = GLYPH_ALPHA[look.fate] ?? 1;
+  pen.font = `700 ${height * (GLYPH_SIZE[look.fate] ?? 0.5)}px sans-serif`;
+  pen.fillStyle = look.colour;
+  pen.fillText(look.glyph, x + width / 2, y + height * 0.53);
+  pen.globalAlpha = 1;
+}
+
+// A line only where a fate ends, so that what is kept reads as windows onto the photo.
+function frameFate(pen, fates, fate, width, height, scale) {
+  const same = (row, col) => fates[row * map.cols + col]?.fate === fate && col >= 0 && col < map.cols;
+  pen.lineWidth = 2 * scale;
+  fates.forEach((look, patch) => {
+    if (look.fate !== fate) return;
+    const [row, col] = [Math.floor(patch / map.cols), patch % map.cols];
+    const [x, y, w, h] = patchBox(patch, width, height);
+    pen.strokeStyle = look.colour;
+    pen.beginPath();
+    if (!same(row - 1, col)) pen.moveTo(x, y), pen.lineTo(x + w, y);
+    if (!same(row + 1, col)) pen.moveTo(x, y + h), pen.lineTo(x + w, y + h);
+    if (!same(row, col - 1)) pen.moveTo(x, y), pen.lineTo(x, y + h);
+    if (!same(row, col + 1)) pen.moveTo(x + w, y), pen.lineTo(x + w, y + h);
+    pen.stroke();
+  });
+}
+
 // ---- moving --------------------------------------------------------------------------------------------------
 
 function goTo(index) {
@@ -152,6 +226,7 @@ function goTo(index) {
   range.value = step;
   range.setAttribute("aria-valuetext", `${map.steps[step].name}, ${map.steps[step].tokens} tokens`);
   parts.sentence.textContent = sentence;
+  paint();
   parts.curve.replaceChildren(curve());
   tell(chosen);
 }
@@ -195,8 +270,10 @@ function tell(patch) {
   title.append(make("strong", { text: where[0].toUpperCase() + where.slice(1) }));
   const lines = [look.name, ...story(patch)].map((text) => make("li", { text }));
   parts.card.replaceChildren(title, make("ul", {}, ...lines));
-  const home = map.joined[patch];
-  cells.forEach((cell, at) => cell.classList.toggle("pm-kin", step > 0 && home >= 0 && map.joined[at] === home));
+  const home = step > 0 ? map.joined[patch] : -1;
+  const kin = cells.map((_, at) => home >= 0 && map.joined[at] === home);
+  const company = kin.filter(Boolean).length > 1;
+  cells.forEach((cell, at) => cell.classList.toggle("pm-kin", company && kin[at]));
 }
 
 function story(patch) {
