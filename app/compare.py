@@ -51,7 +51,11 @@ def speed_sentence(full: PlanSpeed, reduced: PlanSpeed, same: bool) -> str:
 
 def _pace(ratio: Spread) -> str:
     if ratio.low > 1.0 and ratio.median >= _CLEAR:
-        return f"first word {ratio.median:.1f}x sooner" if ratio.median >= 1.15 else f"first word {ratio.median:.2f}x sooner"
+        return (
+            f"first word {ratio.median:.1f}x sooner"
+            if ratio.median >= 1.15
+            else f"first word {ratio.median:.2f}x sooner"
+        )
     if ratio.high < 1.0 and ratio.median <= 1 / _CLEAR:
         return f"no speed-up here: first word {1 / ratio.median:.2f}x later"
     return "no speed-up here"

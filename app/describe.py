@@ -51,11 +51,12 @@ def _drop(trace: Trace, layer: int) -> str:
         return f"From layer {layer} on no visual token is left."
     alive = (trace.died_at == SURVIVED) | (trace.died_at > layer)
     own = alive & (trace.fate == Fate.DOMINANT)
-    return f"From layer {layer} on {_count(left, 'visual token', 'visual tokens')} remain{_s(left)}{whereabouts(trace.grid, own)}."
+    tokens = _count(left, "visual token remains", "visual tokens remain")
+    return f"From layer {layer} on {tokens}{whereabouts(trace.grid, own)}."
 
 
 def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
-    """Return " (densest upper left)" for the ninth of the picture that holds clearly more than its share, else nothing."""
+    """Return " (densest upper left)" where one ninth of the picture holds clearly more than its share, else nothing."""
     patches = np.flatnonzero(chosen)
     if not len(patches):
         return ""
@@ -72,7 +73,3 @@ def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
 
 def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
-
-
-def _s(number: int) -> str:
-    return "s" if number == 1 else ""

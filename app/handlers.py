@@ -41,10 +41,10 @@ class Desk:
         return self.gallery.examples[0].picture
 
     def take_example(self, event: gr.EventData) -> Outputs:
-        """Fill in the chosen example and show its recorded run: picture, question, slider, method, model, custom, result."""
+        """Fill in the chosen example (picture to custom, as in `Inputs`) and show its recorded run."""
         example = self.gallery.examples[int(event.number) % len(self.gallery.examples)]
-        filled = (example.picture, example.duel.question, example.reduction, example.method, self._model_of_examples(), False)
-        return (*filled, *self.example_screen(example).outputs)
+        asked = (example.picture, example.duel.question, example.reduction, example.method)
+        return (*asked, self._model_of_examples(), False, *self.example_screen(example).outputs)
 
     def _model_of_examples(self) -> str:
         """The model that recorded the examples, where this deployment offers it."""

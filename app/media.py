@@ -70,9 +70,7 @@ def _why_not_opened(error: Exception, settings: Settings) -> str:
 def _check_size(width: int, height: int, settings: Settings) -> None:
     """Refuse by the header alone, before a single pixel is decoded."""
     if width * height > settings.picture_mp * 1_000_000 or max(width, height) > settings.picture_longest:
-        raise PictureError(
-            messages.picture_too_large(width, height, settings.picture_mp, settings.picture_longest)
-        )
+        raise PictureError(messages.picture_too_large(width, height, settings.picture_mp, settings.picture_longest))
     if min(width, height) < settings.picture_shortest:
         raise PictureError(messages.picture_too_small(width, height, settings.picture_shortest))
 

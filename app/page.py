@@ -201,7 +201,8 @@ def _wire(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, result: li
         [component.change for component in slider], desk.preview, slider, previewed, trigger_mode="always_last", **LIGHT
     )
     gr.on(
-        [field.input for field in given.plan_fields], desk.preview_exact, [given.method, given.model, *given.plan_fields],
+        [field.input for field in given.plan_fields], desk.preview_exact,
+        [given.method, given.model, *given.plan_fields],
         [beside.tokens, given.custom], trigger_mode="always_last", **LIGHT,
     )  # fmt: skip
     about = [beside.hint, *beside.suggestions, beside.notice]

@@ -61,9 +61,7 @@ def _map(photo: Image.Image, trace: Trace) -> dict[str, Any]:
     }
 
 
-def _step(
-    photo: Image.Image, trace: Trace, number: int, labels: list[str], shown: tuple[Look, ...]
-) -> dict[str, Any]:
+def _step(photo: Image.Image, trace: Trace, number: int, labels: list[str], shown: tuple[Look, ...]) -> dict[str, Any]:
     """Return one step: its name, its tokens and the layer they enter, the look of every patch, a thumbnail."""
     numbers = {look.fate: at for at, look in enumerate(shown)}
     layer = 0 if number < 2 else trace.drops[number - 2].layer

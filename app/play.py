@@ -70,10 +70,13 @@ class Play:
 
     def finish(self, events: Iterable[Event]) -> Duel:
         """Take in all events of a run that is measured, and return it whole."""
+        speeds = None
         for event in events:
             self.take(event)
-        assert isinstance(event, Measured)
-        return self._duel(event.full, event.reduced)
+            speeds = event if isinstance(event, Measured) else speeds
+        if speeds is None:
+            raise ValueError("This run was not measured; make its job with measure=True.")
+        return self._duel(speeds.full, speeds.reduced)
 
     def _duel(self, full: PlanSpeed, reduced: PlanSpeed) -> Duel:
         trace = self.answered["reduced"].trace

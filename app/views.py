@@ -13,8 +13,9 @@ _CARET = '<span class="caret" aria-hidden="true"></span>'
 
 def answer(title: str, tokens: str, body: str, verdict: str = "") -> str:
     """One answer's card: whose it is, how many tokens it read, its words, its verdict."""
-    head = f'<div class="answer-head"><span>{escape(title)}</span><span class="answer-tokens">{escape(tokens)}</span></div>'
-    return f'<div class="answer-card">{head}<div class="answer-text">{body}</div>{verdict}</div>'
+    head = f'<span>{escape(title)}</span><span class="answer-tokens">{escape(tokens)}</span>'
+    text = f'<div class="answer-head">{head}</div><div class="answer-text">{body}</div>'
+    return f'<div class="answer-card">{text}{verdict}</div>'
 
 
 def asked(question: str) -> str:

@@ -25,7 +25,7 @@ from duet_core.scenes import Question, Scene, make_scene
 from duet_core.scenes.examples import EXAMPLE_SEEDS
 
 # The family asked first, picture by picture; the two suggestions beside it are the next families the scene offers.
-FAMILY_ORDER = ("count", "number", "relation", "location", "colour", "caption", "existence", "background")
+FAMILY_ORDER = ("relation", "number", "count", "colour", "caption", "location", "existence", "background")
 
 
 def main() -> None:
