@@ -19,7 +19,10 @@ WARM_UP = 40  # steps
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """So many steps of so many pictures with so many visual tokens; lr falls linearly."""
+    """So many steps of so many pictures with so many visual tokens; lr changes linearly.
+
+    `cards` is how much likelier a picture with a number card is shown: digits are learnt last.
+    """
 
     name: str
     steps: int
@@ -27,6 +30,7 @@ class Phase:
     tokens: int
     lr: float
     lr_end: float
+    cards: float = 1.0
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step of this phase."""

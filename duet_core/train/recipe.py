@@ -33,8 +33,7 @@ class PictureSet:
 class Recipe:
     """Everything that decides a training.
 
-    `remembered` is how many of the normal pictures the language model learns from; `card_weight`
-    is how much likelier a picture with a number card is shown to the tower.
+    `remembered` is how many of the normal pictures the language model learns from.
     """
 
     sizes: Sizes
@@ -42,7 +41,6 @@ class Recipe:
     normal: PictureSet
     check: PictureSet
     remembered: int
-    card_weight: float
     tower: tuple[Phase, ...]
     align: Phase
     language: tuple[Phase, ...]
@@ -55,19 +53,20 @@ DUET_MINI = Recipe(
     dense=PictureSet("dense", 0, 6000, 4),
     normal=PictureSet("normal", 1, 8000, 1),
     check=PictureSet("check", 9, 300, 1),
-    remembered=6000,
-    card_weight=4.0,
+    remembered=5000,
     tower=(
         Phase("patches", 980, 32, 160, 2e-3, 6e-4),
         Phase("digits", 140, 32, 160, 1.2e-3, 1e-3),
         Phase("whole", 140, 12, ALL, 1.2e-3, 9e-4),
-        Phase("settle", 250, 12, ALL, 9e-4, 1e-5),
+        Phase("settle", 250, 12, ALL, 9e-4, 1e-5, cards=4.0),
+        Phase("cards", 240, 48, 112, 8e-4, 6e-4, cards=30.0),
+        Phase("finish", 130, 12, ALL, 6e-4, 1e-5, cards=4.0),
     ),
     align=Phase("align", 300, 16, 128, 4e-3, 4e-4),
     language=(
-        Phase("few", 500, 16, 40, 3e-3, 2.5e-3),
-        Phase("some", 500, 16, 128, 2.5e-3, 2e-3),
-        Phase("whole", 650, 12, ALL, 2e-3, 2e-5),
+        Phase("few", 300, 16, 40, 3e-3, 2.7e-3),
+        Phase("some", 200, 16, 128, 2.7e-3, 2.2e-3),
+        Phase("whole", 430, 12, ALL, 2.2e-3, 2e-5),
     ),
     check_every=100,
     check_pictures=96,
@@ -80,7 +79,6 @@ TINY = Recipe(
     normal=PictureSet("normal", 1, 8, 1),
     check=PictureSet("check", 9, 8, 1),
     remembered=8,
-    card_weight=4.0,
     tower=_STEPS,
     align=Phase("align", 2, 2, 16, 1e-3, 1e-3),
     language=_STEPS,

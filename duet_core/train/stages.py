@@ -25,6 +25,7 @@ from duet_core.train.words import Speech
 
 _FEW_OBJECTS = 3
 _ALIGN_WEIGHT = 0.25
+_ALIGNED = 128  # patches of a picture that the alignment looks at in a step
 _EXAM_BATCH = 12
 
 
@@ -41,11 +42,10 @@ def train_tower(
     # The last layer is not trained: LLaVA reads the one before it.
     run = Run(folder, modules, Optimisers(*split_matrices(tower.encoder.layers[:-1], others)))
     run.resume()
-    weights = [_chances(pictures, recipe.card_weight) for pictures in sets]
 
     def loss_of(phase: Phase, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        pictures, chances = sets[step % len(sets)], weights[step % len(sets)]
-        rng = np.random.default_rng(step)
+        pictures, rng = sets[step % len(sets)], np.random.default_rng(step)
+        chances = _chances(pictures, phase.cards)
         rows = np.sort(rng.choice(len(pictures), phase.batch, replace=False, p=chances))
         return tower_loss(tower, heads, pictures, rows, phase.tokens)
 
@@ -53,7 +53,7 @@ def train_tower(
 
 
 def _chances(pictures: Pictures, card_weight: float) -> np.ndarray:
-    """How likely each picture is shown: those with a card more often, for digits are learnt last."""
+    """How likely each picture is shown, those with a card so many times likelier."""
     with_card = pictures.tables[..., list(COLUMNS).index("units")].any(1)
     weights = np.where(with_card, card_weight, 1.0)
     return weights / weights.sum()
@@ -133,8 +133,10 @@ def _answer_loss(
     given = lesson(views, rows, phase, rng)
     logits, truth, seen = pupil.answer(given)
     loss = F.cross_entropy(logits, truth)
-    patches = seen[:, -given.labels.shape[1] :]
-    aligned = pupil.alignment(patches, given.labels, pupil.table)
+    count = given.labels.shape[1]
+    some = rng.permutation(count)[:_ALIGNED]  # enough to keep the words, and cheaper than all
+    patches = seen[:, -count:][:, some]
+    aligned = pupil.alignment(patches, given.labels[:, some], pupil.table)
     right = (logits.argmax(-1) == truth).float().mean()
     parts = {"answer": loss.item(), "align": aligned.item(), "right": right.item()}
     return loss + _ALIGN_WEIGHT * aligned, parts
