@@ -92,7 +92,7 @@ class Desk:
         known = gpu.size_of(model or "")
         return known or (self.gallery.size if model == self.gallery.model else None)
 
-    def ask(
+    def ask_on_page(
         self, path: str | None, question: str, reduction: float, method: str, model: str, custom: bool, *exact: Any
     ) -> Iterator[Outputs]:
         """Run a request of the page: stream both answers, draw the trace, measure; errors become a notice."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
 from gradio.data_classes import ImageData
+from gradio.exceptions import InvalidPathError
 from gradio.utils import get_upload_folder
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -35,6 +37,21 @@ class SafePicture(gr.Image):
         if not payload.path or not path.is_relative_to(Path(get_upload_folder()).resolve()):
             raise gr.Error(messages.NOT_UPLOADED, print_exception=False)
         return str(path)
+
+
+class SafePage(gr.Blocks):
+    """A page that refuses in our words what it cannot read: Gradio's own refusals reach a caller without any text."""
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Turn posted values into arguments, or raise an error with one of our sentences."""
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except gr.Error:
+            raise
+        except InvalidPathError as error:
+            raise gr.Error(messages.NOT_UPLOADED, print_exception=False) from error
+        except Exception as error:
+            raise gr.Error(messages.UNREADABLE, print_exception=False) from error
 
 
 def open_picture(path: str | None, settings: Settings) -> Image.Image:

@@ -8,6 +8,7 @@ NO_PICTURE = "There is no picture yet: upload one, paste one, or take an example
 NO_QUESTION = "There is no question yet: type one, or take a suggestion."
 NOT_UPLOADED = "This picture was not uploaded here: upload the file itself instead of naming a path."
 PICTURE_GONE = "This picture was deleted after half an hour, as all uploads are: upload it again."
+UNREADABLE = "The request holds a value of the wrong kind: compare it with the API page and send it again."
 NOT_A_PICTURE = "This file is not a PNG, JPEG or WebP picture: save it as one of these and upload it again."
 BROKEN_PICTURE = "This picture is cut off or damaged and cannot be read: export it again and upload the new file."
 FAILED = "Something went wrong on our side; the page still works, so please ask again."

@@ -11,7 +11,7 @@ from app import views
 from app.checks import MOST_REDUCTION
 from app.gallery import Gallery
 from app.handlers import Desk
-from app.media import SafePicture
+from app.media import SafePage, SafePicture
 from app.patchmap import PatchMap
 from app.plans import Exact, exact_of, in_words, plan_for
 from app.render import data_url
@@ -33,7 +33,7 @@ and whether the answer and the clock care.</p></header>"""
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The components a visitor sets, in the order in which `Desk.ask` takes them."""
+    """The components a visitor sets, in the order in which `Desk.ask_on_page` takes them."""
 
     picture: SafePicture
     question: gr.Textbox
@@ -77,7 +77,7 @@ class Beside:
 def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
     """Return the whole page, ready to launch."""
     desk = Desk(settings, gallery)
-    with gr.Blocks(title="DUET Lens", fill_width=True, delete_cache=(600, 1800), analytics_enabled=False) as page:
+    with SafePage(title="DUET Lens", fill_width=True, delete_cache=(600, 1800), analytics_enabled=False) as page:
         _html(HEADER, elem_id="masthead")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=4, min_width=320, elem_id="ask-side"):
@@ -187,7 +187,7 @@ def _wire(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, result: li
     """Connect every event of the page to its handler."""
     page.load(desk.first_picture, None, given.picture, **LIGHT)
     run = gr.on(
-        [beside.ask.click, given.question.submit], desk.ask, given.all, result,
+        [beside.ask.click, given.question.submit], desk.ask_on_page, given.all, result,
         concurrency_id="gpu", concurrency_limit=1, show_progress="hidden", **PRIVATE,
     )  # fmt: skip
     beside.stop.click(desk.stopped, result[2:4], result, cancels=[run], **LIGHT)

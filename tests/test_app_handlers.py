@@ -34,7 +34,7 @@ def ask(desk: Desk, path, question="What is in the middle?", reduction=78, metho
     """Run a request and return what the page shows at the end, and how often each part was sent."""
     final, sent = {}, dict.fromkeys(FIELDS, 0)
     custom, exact = more.get("custom", False), more.get("exact", EXACT)
-    for outputs in desk.ask(path, question, reduction, method, model, custom, *exact):
+    for outputs in desk.ask_on_page(path, question, reduction, method, model, custom, *exact):
         for name, value in zip(FIELDS, outputs, strict=True):
             if value != gr.skip():
                 final[name] = value
@@ -139,7 +139,7 @@ def test_a_wide_foreign_picture_is_asked_and_drawn_unstretched(desk, tmp_path):
 
 def test_closing_a_request_stops_the_run_and_frees_the_model(desk, gallery):
     question = "What is in the picture?"
-    run = desk.ask(str(gallery.examples[0].file), question, 67, "duet", "duet-mini", False, *EXACT)
+    run = desk.ask_on_page(str(gallery.examples[0].file), question, 67, "duet", "duet-mini", False, *EXACT)
     for outputs in run:
         if messages.WHAT_IS_RUNNING["full"] in str(outputs[4]):
             break

@@ -1,0 +1,173 @@
+"""The page in a real browser: an example, an answer, the map, the slider, the keys, a small screen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from app import messages
+from tests import pictures
+from tests.browser import MISSING, find_browser
+from tests.served import served
+
+__all__ = ["served"]
+pytestmark = pytest.mark.browser
+expect.set_options(timeout=60_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = find_browser()
+    assert path, MISSING
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, served, request) -> Iterator[Page]:
+    """Open the page; afterwards no console error, no failed request and no foreign host may have been seen."""
+    width = getattr(request, "param", 1280)
+    opened = browser.new_page(viewport={"width": width, "height": 900})
+    opened.set_default_timeout(60_000)
+    complaints: list[str] = []
+    opened.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.on("response", lambda got: complaints.append(got.url) if got.status >= 400 else None)
+    opened.on("request", lambda sent: complaints.append(sent.url) if _foreign(sent.url, served) else None)
+    opened.goto(served)
+    expect(opened.locator("#patchmap [role=gridcell]")).to_have_count(576)
+    expect(opened.locator("#picture img")).to_be_visible()
+    yield opened
+    opened.close()
+    assert complaints == []
+
+
+def _foreign(url: str, served: str) -> bool:
+    return not url.startswith((served, "data:", "blob:"))
+
+
+def fates(page: Page) -> list[str]:
+    return page.eval_on_selector_all("#patchmap [role=gridcell]", "cells => cells.map((cell) => cell.dataset.fate)")
+
+
+def ask(page: Page) -> None:
+    """Press Ask and wait for the figures of this very run."""
+    page.click("#ask")
+    expect(page.locator("#stop")).to_be_enabled()
+    expect(page.locator("#speed")).to_contain_text(messages.MEASURED_NOW)
+    expect(page.locator("#ask")).to_be_enabled()
+
+
+def test_the_first_screen_is_a_finished_example(page):
+    expect(page.locator("#answer-full .answer-text")).not_to_be_empty()
+    expect(page.locator("#answer-reduced .answer-text")).not_to_be_empty()
+    expect(page.locator("#speed")).to_contain_text("Recorded with duet-mini")
+    assert set(fates(page)) == {"dominant", "anchor", "merged", "dropped-before"}
+    labels = page.eval_on_selector_all("#patchmap [role=gridcell]", "cells => cells.map((c) => c.ariaLabel)")
+    assert labels[25].startswith("row 2, column 2: ")
+    assert page.locator("#patchmap [role=grid] > [role=row]").count() == 24
+
+
+def test_an_example_is_asked_and_the_slider_changes_the_picture(page):
+    page.click("#example-3")
+    expect(page.locator("#asked")).to_contain_text("How many")
+    expect(page.locator("#tokens")).to_contain_text(re.compile(r"\d+ of 576 tokens on average"))
+    ask(page)
+    for side in ("full", "reduced"):
+        expect(page.locator(f"#answer-{side} .answer-text")).not_to_be_empty()
+        expect(page.locator(f"#answer-{side} .badge")).to_have_text(re.compile("right|wrong"))
+    mild = fates(page)
+    page.get_by_role("button", name="Set the reduction to 89 percent").click()
+    expect(page.locator("#tokens")).to_contain_text("63 of 576 tokens on average")
+    ask(page)
+    strong = fates(page)
+    assert strong.count("dominant") < mild.count("dominant")
+    expect(page.locator("#figures tbody tr")).to_have_count(7)
+
+
+def test_the_steps_change_the_fates_by_key_and_by_click(page):
+    page.focus("#step")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".pm-step[aria-pressed=true]")).to_contain_text("Before layer 4")
+    assert "dropped-at-4" in fates(page)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert set(fates(page)) == {"dominant"}
+    page.locator(".pm-step").last.click()
+    assert "dropped-at-6" in fates(page)
+    assert "dominant" not in fates(page)
+    expect(page.locator("#step")).to_have_value("3")
+
+
+def test_the_grid_is_walked_by_keys_with_one_focus(page):
+    cell = page.locator("#patchmap [role=gridcell][tabindex='0']")
+    expect(cell).to_have_count(1)
+    page.locator("#patchmap [role=gridcell]").nth(30).click()
+    page.keyboard.press("ArrowDown")
+    expect(cell).to_have_attribute("data-patch", "54")
+    expect(page.locator(".pm-card")).to_contain_text("Row 3, column 7")
+    expect(page.locator(".pm-card")).to_contain_text("stage-1 score")
+
+
+def test_the_folded_numbers_follow_the_slider_and_override_it(page):
+    page.get_by_role("button", name="Exact numbers").click()
+    page.get_by_role("button", name="Set the reduction to 78 percent").click()
+    dominant = page.locator("#exact").get_by_label("Dominant")
+    expect(dominant).not_to_have_value("")
+    expect(page.locator("#tokens")).to_contain_text(re.compile("12[67] of 576"))
+    dominant.fill("40")
+    expect(page.locator("#tokens")).to_contain_text("not the slider")
+    expect(page.get_by_label("Use these instead of the slider")).to_be_checked()
+    page.get_by_role("button", name="Set the reduction to 67 percent").click()
+    expect(page.get_by_label("Use these instead of the slider")).not_to_be_checked()
+    expect(dominant).not_to_have_value("40")
+
+
+def test_bad_input_is_one_sentence_and_the_page_goes_on(page, tmp_path):
+    page.locator("#question textarea").fill("")
+    page.click("#ask")
+    expect(page.locator("#notice")).to_have_text(messages.NO_QUESTION)
+    page.locator("#question textarea").fill("a" * 5000)
+    page.click("#ask")
+    expect(page.locator("#notice")).to_contain_text("5,000 characters")
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    expect(page.locator("#picture input[type=file]")).to_be_attached()
+    page.locator("#picture input[type=file]").set_input_files(pictures.text_named_png(tmp_path / "fake.png"))
+    expect(page.locator("#notice")).to_have_text(messages.NOT_A_PICTURE)
+    page.click("#example-2")
+    ask(page)
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_foreign_picture_is_uploaded_and_answered(page, tmp_path):
+    wide = tmp_path / "wide.png"
+    pictures.half_and_half(size=(600, 300)).save(wide)
+    page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.locator("#picture input[type=file]").set_input_files(wide)
+    expect(page.locator("#hint")).to_contain_text("drawn scenes")
+    page.locator("#suggestions button").first.click()
+    expect(page.locator("#question textarea")).to_have_value("What is in the picture?")
+    ask(page)
+    assert page.locator(".pm-unseen").count() == 2
+    expect(page.locator("#answer-full .badge")).to_have_count(0)
+
+
+@pytest.mark.parametrize("page", [390, 768], indirect=True)
+def test_a_small_screen_has_no_sideways_scroll(page):
+    for step in range(4):
+        page.locator(".pm-step").nth(step).click()
+    page.get_by_role("button", name="Exact numbers").click()
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0
+    assert page.evaluate("[...document.images].every((image) => !image.src || image.naturalWidth > 0)")
+
+
+def test_every_part_can_be_found_by_its_name(page):
+    for name in ("picture", "question", "reduction", "method", "model", "ask", "stop", "answer-full", "answer-reduced",
+                 "speed", "patchmap", "step", "example-1", "example-6"):  # fmt: skip
+        expect(page.locator(f"#{name}")).to_have_count(1)
