@@ -33,7 +33,8 @@ def draw_object(name: str, style: str, size: int, colour: str | None, number: in
 def emoji(style: str, name: str) -> Image.Image:
     """The sprite of one emoji thing, as the atlas of the style holds it."""
     atlas, index = _atlas(style)
-    return atlas.crop(tuple(index[name]))
+    left, top, right, bottom = index[name]
+    return atlas.crop((left, top, right, bottom))
 
 
 @cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 SHARD = "9MB"  # every committed file stays below 10 MB
@@ -21,7 +20,7 @@ def export(model: LlavaForConditionalGeneration, processor: LlavaProcessor, fold
     copy.generation_config.pad_token_id = tokenizer.pad_token_id
     for old in folder.glob("*.safetensors"):
         old.unlink()
-    copy.to(torch.bfloat16).save_pretrained(folder, max_shard_size=SHARD)
+    copy.bfloat16().save_pretrained(folder, max_shard_size=SHARD)
     processor.save_pretrained(folder)
     for path in folder.iterdir():
         path.chmod(_READABLE)

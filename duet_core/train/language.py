@@ -63,8 +63,9 @@ def _decode(
     if only_asked:
         hidden = hidden[:, prefix:]
     else:
-        first = (part[:, :, :prefix] for part in (query, key, value))
-        mixed = torch.cat([F.scaled_dot_product_attention(*first, is_causal=True), mixed], 2)
+        first = [part[:, :, :prefix] for part in (query, key, value)]
+        picture = F.scaled_dot_product_attention(first[0], first[1], first[2], is_causal=True)
+        mixed = torch.cat([picture, mixed], 2)
     hidden = hidden + attention.o_proj(mixed.transpose(1, 2).flatten(2))  # (B, S, D)
     return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from transformers import CLIPVisionModel
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from duet_core.scenes.layout import Layout
 from duet_core.scenes.scene import compose
@@ -36,7 +38,7 @@ class Views:
 def look(tower: CLIPVisionModel, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Layer -2 (B, 577, D) and the attention CLS pays each patch there, summed over heads (B, 576)."""
     hidden = tower.pre_layrnorm(tower.embeddings(images))
-    *first, layer = tower.encoder.layers[:-1]
+    *first, layer = (cast(CLIPEncoderLayer, layer) for layer in tower.encoder.layers[:-1])
     for earlier in first:
         hidden = earlier(hidden, attention_mask=None)
     attention, normed = layer.self_attn, layer.layer_norm1(hidden)

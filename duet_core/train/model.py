@@ -54,7 +54,7 @@ def build_config(sizes: Sizes, vocabulary: int, special: dict[str, int]) -> Llav
     return LlavaConfig(
         vision_config=vision,
         text_config=text,
-        image_token_id=special["image"],
+        image_token_index=special["image"],
         image_seq_length=GRID * GRID,
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",

@@ -54,8 +54,8 @@ def pack(speech: Speech, asked: Sequence[Sequence[Question]], visual: int) -> Pa
     longest = max(row.shape[1] for row in rows)
     filler = np.array([[speech.ids["pad"]], [0], [-1], [IGNORED]])
     full = [np.hstack([row, filler.repeat(longest - row.shape[1], 1)]) for row in rows]
-    stacked = torch.from_numpy(np.stack(full, 1))  # (4, B, S)
-    return Pack(*stacked, head=len(speech.head), visual=visual)
+    ids, positions, block, labels = torch.from_numpy(np.stack(full, 1))  # (B, S) each
+    return Pack(ids, positions, block, labels, len(speech.head), visual)
 
 
 def _row(speech: Speech, questions: Sequence[Question], head: tuple[int, ...]) -> np.ndarray:

@@ -66,7 +66,7 @@ DUET_MINI = Recipe(
     language=(
         Phase("few", 300, 16, 40, 3e-3, 2.7e-3),
         Phase("some", 200, 16, 128, 2.7e-3, 2.2e-3),
-        Phase("whole", 430, 12, ALL, 2.2e-3, 2e-5),
+        Phase("whole", 380, 12, ALL, 2.2e-3, 2e-5),
     ),
     check_every=100,
     check_pictures=96,

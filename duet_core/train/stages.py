@@ -75,8 +75,7 @@ class Pupil:
     @property
     def table(self) -> torch.Tensor:
         """The word embeddings, (V, D)."""
-        weight: torch.Tensor = self.model.get_input_embeddings().weight
-        return weight
+        return self.model.model.language_model.embed_tokens.weight
 
     def answer(self, given: Lesson) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Logits (A, V) and truth (A,) of all answer tokens, and the projected tokens (B, N, D)."""

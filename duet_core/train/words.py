@@ -89,7 +89,8 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 def special_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
     """The ids of bos, eos, pad and image."""
     names = {"bos": BOS, "eos": EOS, "pad": PAD, "image": IMAGE}
-    return {name: tokenizer.convert_tokens_to_ids(token) for name, token in names.items()}
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    return {name: vocabulary[token] for name, token in names.items()}
 
 
 @dataclass(frozen=True, slots=True)
