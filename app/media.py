@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.data_classes import ImageData
 from gradio.exceptions import InvalidPathError
 from gradio.utils import get_upload_folder
@@ -16,6 +15,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from app import messages
 from app.settings import Settings
 from duet_core.errors import PictureError
+from duet_core.pictures import to_rgb
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 _WORKING_SIDE = 2048  # larger than any encoder here looks at; keeps the drawing and the page light
@@ -99,18 +99,6 @@ def _decode(picture: Image.Image) -> Image.Image:
         upright = ImageOps.exif_transpose(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(messages.BROKEN_PICTURE) from error
-    rgb = _to_rgb(upright)
+    rgb = to_rgb(upright)
     rgb.thumbnail((_WORKING_SIDE, _WORKING_SIDE), Image.Resampling.LANCZOS)
     return rgb
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    """Return any mode as RGB: 16 bits are scaled to 8, transparency is laid onto white."""
-    if picture.mode in {"I", "I;16", "I;16B", "I;16L"}:
-        grey = np.clip(np.asarray(picture, np.int64) // 257, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer = picture.convert("RGBA")
-    paper = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(paper, layer).convert("RGB")

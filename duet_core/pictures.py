@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -20,9 +21,20 @@ def pixels_of(processor: Any, pictures: list[Image.Image]) -> Tensor:
     sizes = {picture.size for picture in pictures}
     if len(sizes) != 1:
         raise PictureError(f"The frames have {len(sizes)} different sizes; give at least one, all of one size.")
-    rgb = [picture.convert("RGB") for picture in pictures]
+    rgb = [to_rgb(picture) for picture in pictures]
     padding = {"do_pad": True} if pads(processor) else {}
     return processor(images=rgb, return_tensors="pt", **padding)["pixel_values"]
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Return a picture of any mode as RGB: 16 bits are scaled to 8, transparency is laid onto white."""
+    if picture.mode in {"I", "I;16", "I;16B", "I;16L"}:
+        grey = np.clip(np.asarray(picture, np.int64) // 257, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    layer = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
 
 
 def check_picture(picture: object) -> None:

@@ -16,7 +16,7 @@ from duet_core.cost import LayerShape, kv_bytes, layer_flops, prefill_flops
 from duet_core.errors import PictureError, TraceError
 from duet_core.grid import Grid
 from duet_core.merging import entering_count, merge
-from duet_core.pictures import pixels_of, seen_box
+from duet_core.pictures import pixels_of, seen_box, to_rgb
 from duet_core.pruning import keep_best, text_to_vision
 from duet_core.question import salient_spans, tokens_under
 from duet_core.trace import Trace
@@ -192,3 +192,8 @@ def test_pictures_that_cannot_be_used_are_told(bad):
 def test_every_pixel_mode_works(mode):
     picture = Image.new("L", (30, 20), 200).convert(mode) if mode != "I;16" else Image.new("I;16", (30, 20), 2000)
     assert pixels_of(CLIPImageProcessorPil(), [picture]).shape == (1, 3, 224, 224)
+
+
+def test_sixteen_bits_are_scaled_and_transparency_lies_on_white():
+    assert to_rgb(Image.new("I;16", (2, 2), 32896)).getpixel((0, 0)) == (128, 128, 128)
+    assert to_rgb(Image.new("RGBA", (2, 2), (0, 0, 0, 0))).getpixel((0, 0)) == (255, 255, 255)
