@@ -64,7 +64,7 @@ def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
     for patch in patches.tolist():
         _, row, column = grid.place(patch)
         counts[row * 3 // grid.rows, column * 3 // grid.cols] += 1
-    row, column = np.unravel_index(int(counts.argmax()), counts.shape)
+    row, column = divmod(int(counts.argmax()), 3)
     if counts[row, column] < 2 * len(patches) / 9:
         return ""
     name = "in the middle" if (row, column) == (1, 1) else f"{_ROWS[row]} {_COLUMNS[column]}"

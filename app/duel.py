@@ -41,6 +41,8 @@ class Duel:
 
 def _speed(data: dict[str, Any]) -> PlanSpeed:
     """Read one plan's figures; of the plan itself only the method was stored."""
-    figures = {field.name: data[field.name] for field in fields(PlanSpeed) if field.name != "plan"}
-    spreads = {name: Spread(**value) if isinstance(value, dict) else value for name, value in figures.items()}
+    figures: dict[str, Any] = {field.name: data[field.name] for field in fields(PlanSpeed) if field.name != "plan"}
+    spreads: dict[str, Any] = {
+        name: Spread(**value) if isinstance(value, dict) else value for name, value in figures.items()
+    }
     return PlanSpeed(plan=Plan(method=data["method"]), **spreads)

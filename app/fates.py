@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one fate is shown. `veil` in [0, 1]: how far the photo fades beneath it."""
+    """How one fate is shown. `veil` and `tint` in [0, 1]: how far the photo fades, and how much colour lies over it."""
 
     fate: str
     colour: str
     glyph: str
     name: str
     veil: float
+    tint: float = 0.0
 
     def to_json(self) -> dict[str, str | float]:
         """Return the look as plain JSON values."""
@@ -22,7 +23,7 @@ class Look:
 
 DOMINANT = Look("dominant", "#009E73", "●", "dominant: kept as its own token", 0.0)
 ANCHOR = Look("anchor", "#E69F00", "◆", "anchor: centre of a merged token", 0.0)
-MERGED = Look("merged", "#56B4E9", "○", "merged into an anchor", 0.45)
+MERGED = Look("merged", "#56B4E9", "○", "merged into an anchor", 0.4, 0.3)
 DROPPED_BEFORE = Look("dropped-before", "#7A7A7A", "×", "dropped before the model", 0.82)
 _STAGE_1 = {look.fate: look for look in (DOMINANT, ANCHOR, MERGED, DROPPED_BEFORE)}
 _AT_LAYER = (("#D55E00", "▽"), ("#CC79A7", "□"), ("#0072B2", "△"), ("#F0E442", "☆"))
@@ -38,7 +39,7 @@ def looks(fates: list[str]) -> tuple[Look, ...]:
 
 def _dropped_at(fate: str, place: int) -> Look:
     colour, glyph = _AT_LAYER[place % len(_AT_LAYER)]
-    return Look(fate, colour, glyph, f"dropped before layer {_layer(fate)}", 0.7)
+    return Look(fate, colour, glyph, f"dropped before layer {_layer(fate)}", 0.7, 0.38)
 
 
 def _layer(fate: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -130,8 +130,9 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
     with _running:
         yield Phase("encoding")
         encoded = model.encode(job.picture)
-        costs = []
-        for side, plan in (("full", full), ("reduced", reduced)):
+        costs: list[Cost] = []
+        sides: tuple[tuple[Side, Plan], ...] = (("full", full), ("reduced", reduced))
+        for side, plan in sides:
             yield Phase(side)
             costs.append((yield from _answer(model, encoded, job, side, plan)))
         if not job.measure:
@@ -142,16 +143,17 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
         yield Measured(*speeds)
 
 
-def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) -> Iterator[Event]:
-    """Stream one answer; its cost is the generator's return value."""
-    with closing(model.stream(encoded, job.question, plan, max_new_tokens=job.new_tokens)) as events:
+def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) -> Generator[Event, None, Cost]:
+    """Stream one answer, and return its cost."""
+    events: Any = model.stream(encoded, job.question, plan, max_new_tokens=job.new_tokens)
+    with closing(events):
         trace = next(events)
         for event in events:
-            if isinstance(event, str):
-                yield Piece(side, event)
-            else:
-                yield Answered(side, trace, event)
-                return event
+            if isinstance(event, Cost):
+                break
+            yield Piece(side, event)
+    yield Answered(side, trace, event)
+    return event
 
 
 def affordable_repeats(costs: list[Cost], wanted: int) -> int:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
-import numpy as np
 from gradio.data_classes import ImageData
+from gradio.exceptions import InvalidPathError
 from gradio.utils import get_upload_folder
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app import messages
 from app.settings import Settings
 from duet_core.errors import PictureError
+from duet_core.pictures import to_rgb
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 _WORKING_SIDE = 2048  # larger than any encoder here looks at; keeps the drawing and the page light
@@ -41,6 +43,21 @@ class SafePicture(gr.Image):
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
+
+
+class SafePage(gr.Blocks):
+    """A page that refuses in our words what it cannot read: Gradio's own refusals reach a caller without any text."""
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Turn posted values into arguments, or raise an error with one of our sentences."""
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except gr.Error:
+            raise
+        except InvalidPathError as error:
+            raise gr.Error(messages.NOT_UPLOADED, print_exception=False) from error
+        except Exception as error:
+            raise gr.Error(messages.UNREADABLE, print_exception=False) from error
 
 
 def open_picture(path: str | None, settings: Settings) -> Image.Image:
@@ -76,9 +93,7 @@ def _why_not_opened(error: Exception, settings: Settings) -> str:
 def _check_size(width: int, height: int, settings: Settings) -> None:
     """Refuse by the header alone, before a single pixel is decoded."""
     if width * height > settings.picture_mp * 1_000_000 or max(width, height) > settings.picture_longest:
-        raise PictureError(
-            messages.picture_too_large(width, height, settings.picture_mp, settings.picture_longest)
-        )
+        raise PictureError(messages.picture_too_large(width, height, settings.picture_mp, settings.picture_longest))
     if min(width, height) < settings.picture_shortest:
         raise PictureError(messages.picture_too_small(width, height, settings.picture_shortest))
 
@@ -90,18 +105,6 @@ def _decode(picture: Image.Image) -> Image.Image:
         upright = ImageOps.exif_transpose(picture)
     except (OSError, SyntaxError, ValueError) as error:
         raise PictureError(messages.BROKEN_PICTURE) from error
-    rgb = _to_rgb(upright)
+    rgb = to_rgb(upright)
     rgb.thumbnail((_WORKING_SIDE, _WORKING_SIDE), Image.Resampling.LANCZOS)
     return rgb
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    """Return any mode as RGB: 16 bits are scaled to 8, transparency is laid onto white."""
-    if picture.mode in {"I", "I;16", "I;16B", "I;16L"}:
-        grey = np.clip(np.asarray(picture, np.int64) // 257, 0, 255).astype(np.uint8)
-        return Image.fromarray(grey).convert("RGB")
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    layer = picture.convert("RGBA")
-    paper = Image.new("RGBA", layer.size, "white")
-    return Image.alpha_composite(paper, layer).convert("RGB")

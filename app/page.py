@@ -19,8 +19,8 @@ from app.settings import PAPER_REDUCTIONS, Settings
 from duet_core.methods import METHODS
 from duet_core.plan import Queries
 
-PRIVATE = {"api_visibility": "private"}
-LIGHT = {"queue": False, "show_progress": "hidden", **PRIVATE}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 # Tells Python which button inside a piece of HTML was clicked; "choose" is the name of the event.
 _CHOOSE = """element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
@@ -191,7 +191,7 @@ def _wire(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, result: li
         concurrency_id="gpu", concurrency_limit=1, show_progress="hidden", **PRIVATE,
     )  # fmt: skip
     beside.stop.click(desk.stopped, result[2:4], result, cancels=[run], **LIGHT)
-    slider = [given.reduction, given.method, given.model]
+    slider: list[Any] = [given.reduction, given.method, given.model]
     previewed = [beside.tokens, given.custom, *given.plan_fields]
     filled = [given.picture, given.question, given.reduction, given.method, given.model, given.custom]
     chosen = beside.examples.choose(desk.take_example, None, [*filled, *result], cancels=[run], **LIGHT)

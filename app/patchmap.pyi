@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,15 @@ class PatchMap(gr.HTML):
         from gradio.components.base import Component
 
 
-def map_value(photo: Image.Image, trace: Trace) -> dict[str, Any]:
-    """Return all that the browser needs to draw a trace: plain JSON, the photo included."""
+def map_value(photo: Image.Image, trace: Trace) -> str:
+    """Return all that the browser needs to draw a trace, the photo included, as one JSON text.
+
+    Text, because Gradio's page watches every number of a structured value anew at each update of anything.
+    """
+    return json.dumps(_map(photo, trace), separators=(",", ":"))
+
+
+def _map(photo: Image.Image, trace: Trace) -> dict[str, Any]:
     steps = [trace.labels(step) for step in range(len(trace.steps))]
     shown = looks([label for labels in steps for label in labels])
     data = trace.to_json()
@@ -59,9 +67,7 @@ def map_value(photo: Image.Image, trace: Trace) -> dict[str, Any]:
     }
 
 
-def _step(
-    photo: Image.Image, trace: Trace, number: int, labels: list[str], shown: tuple[Look, ...]
-) -> dict[str, Any]:
+def _step(photo: Image.Image, trace: Trace, number: int, labels: list[str], shown: tuple[Look, ...]) -> dict[str, Any]:
     """Return one step: its name, its tokens and the layer they enter, the look of every patch, a thumbnail."""
     numbers = {look.fate: at for at, look in enumerate(shown)}
     layer = 0 if number < 2 else trace.drops[number - 2].layer

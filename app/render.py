@@ -15,7 +15,6 @@ from duet_core.trace import Trace
 Pixels = tuple[int, int, int, int]
 PAPER = (250, 249, 246)
 _UNSEEN = 0.55  # how far the photo fades where the encoder never looked
-_TINT = 0.43
 
 
 def view_box(grid: Grid) -> Box:
@@ -62,7 +61,7 @@ def _laid_out(photo: Image.Image, grid: Grid, view: Box, scale: float) -> Image.
 
 
 def _tinted(canvas: Image.Image, boxes: list[Pixels], marks: list[Look]) -> Image.Image:
-    """Fade each patch towards paper by its look's share, and tint what was dropped inside the model."""
+    """Fade each patch towards paper and lay its colour over it, as its look says."""
     pixels = np.asarray(canvas, float)
     veil, tint = np.array(PAPER, float), np.zeros_like(pixels)
     veils, tints = np.zeros((*pixels.shape[:2], 1)), np.zeros((*pixels.shape[:2], 1))
@@ -70,7 +69,7 @@ def _tinted(canvas: Image.Image, boxes: list[Pixels], marks: list[Look]) -> Imag
         inside = slice(max(0, top), bottom), slice(max(0, left), right)
         veils[inside] = look.veil
         tint[inside] = ImageColor.getrgb(look.colour)
-        tints[inside] = _TINT if look.fate.startswith("dropped-at") else 0.0
+        tints[inside] = look.tint
     faded = pixels * (1 - veils) + veil * veils
     return Image.fromarray((faded * (1 - tints) + tint * tints).round().astype(np.uint8))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 BUNDLED_MODEL = "duet-mini"
 PAPER_REDUCTIONS = (67, 78, 89)
@@ -39,7 +40,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """Read the settings; a ValueError names a variable that cannot be read."""
         given = {field.name: environment.get(f"DUET_{field.name.upper()}", "") for field in fields(cls)}
-        return cls(**{name: _read(name, text) for name, text in given.items() if text.strip()})
+        read: dict[str, Any] = {name: _read(name, text) for name, text in given.items() if text.strip()}
+        return cls(**read)
 
 
 def _read(name: str, text: str) -> tuple[str, ...] | bool | int | str:

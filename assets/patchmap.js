@@ -173,7 +173,7 @@ function paintPatch(pen, look, [x, y, width, height], paper) {
     pen.fillRect(x, y, width, height);
   };
   if (step > 0 && look.veil) wash(paper, look.veil);
-  if (look.fate.startsWith("dropped-at")) wash(look.colour, 0.34);
+  if (look.tint) wash(look.colour, look.tint);
   if (look.fate === "dominant") {
     pen.globalAlpha = 0.35;
     pen.strokeStyle = look.colour;
