@@ -102,7 +102,7 @@ class Model:
     def encode(self, picture: Picture) -> Encoded:
         """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
         processor = self._require_processor().image_processor
-        frames = list(picture) if isinstance(picture, (list, tuple)) else [picture]
+        frames = [picture] if isinstance(picture, Image.Image) else list(picture or [])
         pixels = pixels_of(processor, frames)  # (I, 3, h, w)
         watch = Stopwatch(self.backbone.device)
         with watch.span("encode"):

@@ -60,8 +60,8 @@ def seen_box(processor: Any, size: tuple[int, int]) -> Box:
     width, height = size
     if pads(processor):
         side = max(size)
-        left, top = -((side - width) // 2), -((side - height) // 2)
-        return (left, top, left + side, top + side)
+        before = -((side - width) // 2), -((side - height) // 2)
+        return (before[0], before[1], before[0] + side, before[1] + side)
     edge = processor.size.get("shortest_edge") if processor.do_resize else None
     if edge is None:
         return (0, 0, width, height)

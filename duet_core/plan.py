@@ -112,7 +112,7 @@ def duet_schedule(method: str, target: float, size: Size) -> Plan:
 
 
 def _scheduled(base: Plan, n_layers: int) -> Plan:
-    """Return the plan with DUET's pruning layers and ratios for a depth; shallow models have fewer layers to prune at."""
+    """Return the plan with DUET's pruning layers and ratios for a depth; a shallow model has fewer of them."""
     places = {n_layers // 2: _KEEP_AT_HALF, 3 * n_layers // 4: _KEEP_AT_THREE_QUARTERS}
     places.pop(0, None)
     return replace(base, layers=tuple(places), keep=tuple(places.values()))
