@@ -23,7 +23,8 @@ def step_sentence(trace: Trace, step: int) -> str:
         return f"All {trace.grid.patches} patches of the picture, before anything is dropped."
     if step == 1:
         return _stage_1(trace)
-    return _stage_2(trace)[step - 2]
+    guides = ", ".join(word for word in trace.words if word.isalnum())
+    return _stage_2(trace)[step - 2] + (f" Guided by: {guides}." if guides else "")
 
 
 def _stage_1(trace: Trace) -> str:

@@ -65,8 +65,9 @@ class Desk:
         return (self._hint(picture, model), *self.gallery.suggestions(picture), views.notice(notice))
 
     def _hint(self, picture: Image.Image | None, model: str | None) -> str:
-        foreign = picture is not None and self.gallery.find(picture) is None
-        return views.hint(messages.KNOWS if foreign and model == BUNDLED_MODEL else "")
+        if picture is None or self.gallery.find(picture) or model != BUNDLED_MODEL:
+            return ""
+        return views.hint(messages.KNOWS + (messages.FOR_PHOTOS if self.settings.hub else ""))
 
     def preview(self, reduction: float, method: str, model: str) -> Outputs:
         """Say what the slider means, and put its plan into the folded fields: tokens line, custom, six fields."""

@@ -16,8 +16,9 @@ STOPPED = "Stopped: the answers so far stay on the page."
 MEASURED_NOW = "Measured just now on the machine that serves this page."
 KNOWS = (
     "duet-mini was trained on drawn scenes only: it knows some sixty things, shapes, colours, places and numbers, and"
-    " will guess about photos. For those, pick or type a LLaVA model."
+    " can only guess about photos."
 )
+FOR_PHOTOS = " For those, type the hub name of a LLaVA model into the model menu."
 WHAT_IS_RUNNING = {
     "opening": "Opening the model ...",
     "encoding": "Looking at the picture ...",

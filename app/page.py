@@ -148,21 +148,31 @@ def _exact_fields(settings: Settings, shown: Exact) -> tuple[Any, ...]:
         custom = gr.Checkbox(
             False, label="Use these instead of the slider", info="Switches on when you edit a number below."
         )
-        dominant = gr.Number(
-            shown.dominant, label="Dominant", precision=0, info="Tokens kept unchanged, CLS included; empty keeps all."
-        )
-        contextual = gr.Number(
-            shown.contextual, label="Contextual", precision=0, info="Tokens merged from what is not dominant."
-        )
-        width = gr.Number(
-            shown.cluster_width, label="Cluster width", precision=0, info="Patches pooled per contextual token."
-        )
-        layers = gr.Textbox(shown.layers, label="Layers", info="Layers before which tokens are pruned, from 0: 4, 6")
-        keep = gr.Textbox(shown.keep, label="Keep ratios", info="Share of the entering tokens left there: 0.5, 0")
-        queries = gr.Dropdown(
-            list(get_args(Queries)), value=shown.queries, label="Query words",
-            info="Whose attention ranks the tokens: the salient words, all text, or the last token.",
-        )  # fmt: skip
+        with gr.Row():
+            dominant = gr.Number(
+                shown.dominant, label="Dominant", precision=0, min_width=120,
+                info="Tokens kept as they are, CLS included; empty keeps all.",
+            )  # fmt: skip
+            contextual = gr.Number(
+                shown.contextual, label="Contextual", precision=0, min_width=120,
+                info="Tokens merged from what is not dominant.",
+            )  # fmt: skip
+        with gr.Row():
+            layers = gr.Textbox(
+                shown.layers, label="Layers", min_width=120, info="Prune before these layers, counted from 0."
+            )
+            keep = gr.Textbox(
+                shown.keep, label="Keep ratios", min_width=120, info="Share of the entering tokens left there."
+            )
+        with gr.Row():
+            width = gr.Number(
+                shown.cluster_width, label="Cluster width", precision=0, min_width=120,
+                info="Patches pooled per contextual token.",
+            )  # fmt: skip
+            queries = gr.Dropdown(
+                list(get_args(Queries)), value=shown.queries, label="Query words", min_width=120,
+                info="Whose attention ranks the tokens.",
+            )  # fmt: skip
         length = gr.Slider(
             1, settings.new_tokens, min(64, settings.new_tokens), step=1, label="Longest answer",
             info="New tokens at most.", buttons=[],
@@ -188,7 +198,7 @@ def _wire(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, result: li
     page.load(desk.first_picture, None, given.picture, **LIGHT)
     run = gr.on(
         [beside.ask.click, given.question.submit], desk.ask_on_page, given.all, result,
-        concurrency_id="gpu", concurrency_limit=1, show_progress="hidden", **PRIVATE,
+        concurrency_id="gpu", concurrency_limit=1, show_progress="minimal", show_progress_on=result[4], **PRIVATE,
     )  # fmt: skip
     beside.stop.click(desk.stopped, result[2:4], result, cancels=[run], **LIGHT)
     slider: list[Any] = [given.reduction, given.method, given.model]

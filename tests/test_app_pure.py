@@ -135,6 +135,7 @@ def test_the_description_tells_both_stages():
     assert "drops 8 before" in said
     assert "From layer 2 on 2 visual tokens remain" in said
     assert said.endswith("From layer 3 on no visual token is left.")
+    assert step_sentence(small_trace(), 2).endswith("Guided by: where.")
 
 
 @given(traces())
