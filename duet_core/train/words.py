@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+from transformers import LlavaImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
 from duet_core.scenes.layout import SIZE
 from duet_core.scenes.questions import Question, draw_questions
@@ -68,8 +68,9 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
-    """A LLaVA processor that leaves a square picture of 336 pixels as it is."""
-    pictures = CLIPImageProcessorPil(
+    """A LLaVA processor that leaves a square picture of 336 pixels as it is and pads others to a square."""
+    pictures = LlavaImageProcessorPil(
+        do_pad=True,
         size={"shortest_edge": SIZE},
         crop_size={"height": SIZE, "width": SIZE},
         image_mean=[0.5, 0.5, 0.5],
