@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-import os
 import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -25,7 +26,7 @@ from duet_core.scenes import Question, Scene, make_scene
 from duet_core.scenes.examples import EXAMPLE_SEEDS
 
 # The family asked first, picture by picture; the two suggestions beside it are the next families the scene offers.
-FAMILY_ORDER = ("relation", "number", "count", "colour", "caption", "location", "existence", "background")
+FAMILY_ORDER = ("caption", "number", "count", "colour", "relation", "location", "existence", "background")
 
 
 def main() -> None:
@@ -83,11 +84,12 @@ def _name(scene: Scene) -> str:
 
 
 def machine() -> str:
-    """Return what the figures were recorded on: cores and processor."""
+    """Return what the figures were recorded on: the cores the engine used, and the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}"
+    cores = torch.get_num_threads()
+    return f"{cores} {'core' if cores == 1 else 'cores'} of {names[0] if names else platform.machine()}"
 
 
 if __name__ == "__main__":
