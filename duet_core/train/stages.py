@@ -107,7 +107,10 @@ def train_language(pupil: Pupil, views: Views, check: Views, recipe: Recipe, fol
     llama = model.model.language_model
     ends = (llama.embed_tokens, llama.norm, model.lm_head, pupil.projector, pupil.alignment)
     others = [weight for end in ends for weight in end.parameters()]
-    modules = nn.ModuleDict({"model": model, "align": pupil.alignment})
+    # Not the tower: a checkpoint must never bring back another one than the views came from.
+    names = ("llama", "projector", "lm_head", "align")
+    parts = (llama, pupil.projector, model.lm_head, pupil.alignment)
+    modules = nn.ModuleDict(dict(zip(names, parts, strict=True)))
     run = Run(folder, modules, Optimisers(*split_matrices(llama.layers, others)))
     run.resume()
     pools = {"few": _with_few_objects(views), "all": np.arange(len(views))}
