@@ -144,7 +144,7 @@ def test_bad_input_is_one_sentence_and_the_page_goes_on(page, tmp_path):
     expect(page.locator("#notice")).to_be_hidden()
 
 
-def test_a_foreign_picture_is_uploaded_and_answered(page, tmp_path):
+def test_a_foreign_picture_is_uploaded_answered_and_drawn_unstretched(page, tmp_path):
     wide = tmp_path / "wide.png"
     pictures.half_and_half(size=(600, 300)).save(wide)
     page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
@@ -153,7 +153,9 @@ def test_a_foreign_picture_is_uploaded_and_answered(page, tmp_path):
     page.locator("#suggestions button").first.click()
     expect(page.locator("#question textarea")).to_have_value("What is in the picture?")
     ask(page)
-    assert page.locator(".pm-unseen").count() == 2
+    photo, grid = page.locator(".pm-photo").bounding_box(), page.locator(".pm-grid").bounding_box()
+    assert photo["width"] / photo["height"] == pytest.approx(2, rel=0.02)
+    assert grid["width"] / grid["height"] == pytest.approx(1, rel=0.02)
     expect(page.locator("#answer-full .badge")).to_have_count(0)
 
 
