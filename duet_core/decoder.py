@@ -128,7 +128,7 @@ def prefill(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch) -> P
             if chosen is not None:
                 before, tokens = tokens, keep_only(tokens, chosen)
                 done.cuts.append(Cut(number, before.origin, tokens.origin, boundary.scores))
-                rotary, mask = _positions(stack, tokens.hidden)
+                rotary, mask = _first(tokens.hidden.shape[1], rotary, mask)
         with watch.span("prefill"):
             hidden = run_layer(layer, tokens.hidden, rotary, mask, done.cache)
             tokens = replace(tokens, hidden=hidden)
@@ -190,6 +190,12 @@ def _positions(stack: Stack, hidden: Tensor) -> tuple[Rotary, Tensor | None]:
         mask = hidden.new_zeros(len(places), len(places))
         mask = mask.masked_fill(places > places.unsqueeze(-1), torch.finfo(hidden.dtype).min)[None, None]
     return stack.rotary(places.unsqueeze(0), hidden), mask
+
+
+def _first(length: int, rotary: Rotary, mask: Tensor | None) -> tuple[Rotary, Tensor | None]:
+    """Return RoPE and mask of a shorter sequence: compact positions are the first ones of the longer."""
+    cos, sin = rotary
+    return (cos[:, :length], sin[:, :length]), None if mask is None else mask[..., :length, :length]
 
 
 def _cached_mask(lengths: Sequence[int], step: int, like: Tensor) -> Tensor | None:

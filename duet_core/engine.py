@@ -26,7 +26,7 @@ from duet_core.methods import Look, find_method
 from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
 from duet_core.prompt import build_prompt
-from duet_core.recorder import Sample, everything, record
+from duet_core.recorder import Sample, everything, record_all
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
 from duet_core.vision import Seen
@@ -194,8 +194,7 @@ class Model:
             blocks = [visual[own.pictures.start : own.pictures.stop].flatten(0, 1) for own in samples]  # (n, D) each
             tokens = lay_out(requests, blocks, self.backbone.embed, where, plan.queries)
         state = decoder.prefill(self.backbone, tokens, method.at_layer, watch)
-        traces = [record(plan.method, sample, number, selection, state) for number, sample in enumerate(samples)]
-        return Run(state.logits, tuple(traces), state, watch)
+        return Run(state.logits, record_all(plan.method, samples, selection, state), state, watch)
 
     @torch.inference_mode()
     def _decode_step(self, run: Run, tokens: Tensor, step: int) -> Tensor:

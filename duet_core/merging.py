@@ -58,17 +58,18 @@ def merge(hidden: Tensor, keys: Tensor, scores: Tensor, dominant: int, contextua
 def _split_pool(pool: Tensor, contextual: int) -> tuple[Tensor, Tensor]:
     """Return (anchors [B, c], members [B, m]): every step-th of the pool anchors, the first `contextual` of them."""
     step = max(1, pool.shape[1] // contextual)
-    places = range(0, pool.shape[1], step)[:contextual]
-    others = [i for i in range(pool.shape[1]) if i not in set(places)]
-    return pool[:, list(places)], pool[:, others]  # (B, c), (B, m)
+    is_anchor = torch.zeros(pool.shape[1], dtype=torch.bool)
+    is_anchor[::step][:contextual] = True
+    anchors, members = is_anchor.nonzero().flatten(), (~is_anchor).nonzero().flatten()
+    return pool[:, anchors.to(pool.device)], pool[:, members.to(pool.device)]  # (B, c), (B, m)
 
 
 def _nearest(keys: Tensor, anchors: Tensor, members: Tensor) -> Tensor:
     """Return [B, m]: for each member the number of the anchor whose key is most alike (cosine)."""
     if members.shape[1] == 0:
         return members.new_zeros(members.shape)
-    unit = F.normalize(keys.float(), dim=-1)
-    alike = _rows(unit, members) @ _rows(unit, anchors).transpose(1, 2)  # (B, m, c)
+    ours, theirs = (F.normalize(_rows(keys, index).float(), dim=-1) for index in (members, anchors))
+    alike = ours @ theirs.transpose(1, 2)  # (B, m, c)
     return alike.argmax(dim=-1)  # (B, m)
 
 

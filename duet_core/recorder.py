@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from duet_core.decoder import Cut, Prefilled
 from duet_core.grid import Grid
-from duet_core.methods import Look, Selection, keep_patches
+from duet_core.methods import Fates, Look, Selection, kept_fates
 from duet_core.trace import BEFORE_MODEL, SURVIVED, Drop, Trace
 
 
@@ -26,47 +27,43 @@ class Sample:
 
 def everything(look: Look, keeps_cls: bool) -> Selection:
     """Return the selection of the untouched model: every patch enters, CLS only if the model feeds it itself."""
+    first = look.extra if keeps_cls else 0
     patches = torch.arange(look.patches, device=look.features.device).expand(len(look.features), -1)
-    selection = keep_patches(look, patches)
-    if not keeps_cls:
-        return selection
-    return Selection(look.features, selection.fate, selection.joined, selection.token_of + look.extra, selection.scores)
+    return Selection(look.features[:, look.extra - first :], partial(kept_fates, look, patches, first))
 
 
-def record(method: str, sample: Sample, number: int, selection: Selection, done: Prefilled) -> Trace:
-    """Return the trace of sample `number` of a prefilled batch."""
-    token_of = _flat_tokens(selection, sample.pictures)
+def record_all(method: str, samples: list[Sample], selection: Selection, done: Prefilled) -> tuple[Trace, ...]:
+    """Return the trace of each sample of a prefilled batch."""
+    fates, entering = selection.fates(), selection.tokens.shape[1]
+    return tuple(_record(method, sample, number, fates, entering, done) for number, sample in enumerate(samples))
+
+
+def _record(method: str, sample: Sample, number: int, fates: Fates, entering: int, done: Prefilled) -> Trace:
+    token_of = _numbered(fates.token_of, sample.pictures, entering)
     return Trace(
         method=method,
         grid=sample.grid,
         full=sample.full,
         tokens_per_layer=tuple(counts[number] for counts in done.visual_counts),
-        fate=_flat(selection.fate, sample.pictures).astype(np.uint8),
-        joined=_flat_joined(selection.joined, sample.pictures),
+        fate=_flat(fates.fate, sample.pictures).astype(np.uint8),
+        joined=_numbered(fates.joined, sample.pictures, fates.joined.shape[1]).astype(np.int32),
         died_at=_deaths(token_of, done.cuts, number),
-        stage1_scores=_flat(selection.scores, sample.pictures).astype(np.float32),
+        stage1_scores=_flat(fates.scores, sample.pictures).astype(np.float32),
         drops=tuple(_drop(cut, number, token_of) for cut in done.cuts),
         words=sample.words,
     )
 
 
+def _numbered(values: Tensor, pictures: range, per_picture: int) -> np.ndarray:
+    """Return [F * P] numbers that run on through the sample's F pictures, `per_picture` each; -1 stays."""
+    own = values[pictures.start : pictures.stop]  # (F, P)
+    first = torch.arange(len(own), device=own.device).unsqueeze(-1) * per_picture
+    return torch.where(own >= 0, own + first, own).flatten().cpu().numpy()
+
+
 def _flat(values: Tensor, pictures: range) -> np.ndarray:
     """Return [F * P] numpy of the sample's F pictures."""
     return values[pictures.start : pictures.stop].flatten().cpu().numpy()
-
-
-def _flat_joined(joined: Tensor, pictures: range) -> np.ndarray:
-    """Number the patches through the sample's pictures."""
-    own = joined[pictures.start : pictures.stop]  # (F, P)
-    first = torch.arange(len(own), device=own.device).unsqueeze(-1) * own.shape[1]
-    return torch.where(own >= 0, own + first, own).flatten().cpu().numpy().astype(np.int32)
-
-
-def _flat_tokens(selection: Selection, pictures: range) -> np.ndarray:
-    """Return each patch's token, numbered through the sample's pictures as they enter the model; -1 for none."""
-    own = selection.token_of[pictures.start : pictures.stop]  # (F, P)
-    first = torch.arange(len(own), device=own.device).unsqueeze(-1) * selection.tokens.shape[1]
-    return torch.where(own >= 0, own + first, own).flatten().cpu().numpy()
 
 
 def _deaths(token_of: np.ndarray, cuts: list[Cut], number: int) -> np.ndarray:

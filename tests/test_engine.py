@@ -127,7 +127,7 @@ def test_every_tensor_is_made_on_the_models_device(method, monkeypatch):
     model = small_llava()
     inputs = small_inputs(model)
     model.backbone.model.to("meta")
-    monkeypatch.setattr(duet_core.engine, "record", lambda *_: None)
+    monkeypatch.setattr(duet_core.engine, "record_all", lambda *_: (None,))
     plan = replace(model.plan(method, budget=6), queries="all_text")
     run = model.prefill(inputs, plan)
     assert run.logits.device.type == "meta" and run.logits.shape == (1, 100)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+from transformers.models.llama.modeling_llama import rotate_half
 
 from duet_core.cost import LayerShape
 from duet_core.decoder import Rotary
@@ -128,10 +128,13 @@ class Llava:
         normed = layer.input_layernorm(hidden)  # (T, D)
         q = attention.q_proj(normed[rows]).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (H, R, dh)
         k = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (Hkv, T, dh)
-        q, _ = apply_rotary_pos_emb(q, q, cos[rows], sin[rows], unsqueeze_dim=0)
-        k, _ = apply_rotary_pos_emb(k, k, cos, sin, unsqueeze_dim=0)
-        return q * attention.scaling, k
+        return _rotated(q, cos[rows], sin[rows]) * attention.scaling, _rotated(k, cos, sin)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return [..., vocabulary] for final hidden states [..., D]."""
         return self.model.lm_head(self.model.model.language_model.norm(hidden))
+
+
+def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply RoPE (cos, sin [T, dh]) to [H, T, dh]."""
+    return heads * cos + rotate_half(heads) * sin

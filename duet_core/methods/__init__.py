@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from duet_core.errors import PlanError
-from duet_core.methods.base import Look, Method, Selection, keep_patches
+from duet_core.methods.base import Fates, Look, Method, Selection, kept_fates
 from duet_core.methods.duet import Duet
 from duet_core.methods.none import Everything
 from duet_core.methods.random import Random
@@ -16,7 +16,7 @@ METHODS: dict[str, type[Method]] = {
     "uniform": Uniform,
 }
 
-__all__ = ["METHODS", "Look", "Method", "Selection", "find_method", "keep_patches"]
+__all__ = ["METHODS", "Fates", "Look", "Method", "Selection", "find_method", "kept_fates"]
 
 
 def find_method(name: str) -> type[Method]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -34,19 +35,29 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """What enters the language model: n1 tokens for each of I pictures, and what became of their P patches.
+class Fates:
+    """What became of the P patches of I pictures, int64 but for the scores.
 
-    `tokens` [I, n1, D] before the projector; `fate` [I, P] (`Fate`); `joined` [I, P] the patch whose token a patch
-    became part of, -1 for none; `token_of` [I, P] that token's number among the n1, -1 for none; int64.
-    `scores` [I, P] fp32, NaN where the method has none.
+    `fate` [I, P] (`Fate`); `joined` [I, P] the patch whose token a patch became part of, -1 for none; `token_of` [I, P]
+    that token's number among its picture's n1, -1 for none. `scores` [I, P] fp32, NaN where the method has none.
     """
 
-    tokens: Tensor
     fate: Tensor
     joined: Tensor
     token_of: Tensor
     scores: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What enters the language model: `tokens` [I, n1, D] of I pictures before the projector.
+
+    `fates()` works out what became of the patches. It is for the trace alone, so the engine calls it when the run is
+    over: keeping book must not count as selecting.
+    """
+
+    tokens: Tensor
+    fates: Callable[[], Fates]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +83,18 @@ class Method(ABC):
 
 def keep_patches(look: Look, patches: Tensor) -> Selection:
     """Return the selection that lets the patches [I, n] (ascending) in unchanged and drops the others."""
-    n_pictures, n_kept = patches.shape
     rows = (patches + look.extra).unsqueeze(-1).expand(-1, -1, look.features.shape[-1])
+    return Selection(look.features.gather(1, rows), partial(kept_fates, look, patches))  # (I, n, D)
+
+
+def kept_fates(look: Look, patches: Tensor, first: int = 0) -> Fates:
+    """Return the fates when the patches [I, n] are tokens of their own, numbered from `first`, and the others gone."""
+    n_pictures, n_kept = patches.shape
     blank = patches.new_full((n_pictures, look.patches), -1)
-    numbers = torch.arange(n_kept, device=patches.device).expand(n_pictures, -1)
-    token_of = blank.scatter(1, patches, numbers)
-    return Selection(
-        tokens=look.features.gather(1, rows),  # (I, n, D)
+    numbers = torch.arange(first, first + n_kept, device=patches.device).expand(n_pictures, -1)
+    return Fates(
         fate=torch.full_like(blank, Fate.DROPPED).scatter(1, patches, int(Fate.DOMINANT)),
         joined=blank.scatter(1, patches, patches),
-        token_of=token_of,
+        token_of=blank.scatter(1, patches, numbers),
         scores=torch.full(blank.shape, float("nan"), device=patches.device),
     )

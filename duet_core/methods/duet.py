@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from duet_core.decoder import Boundary
 from duet_core.merging import Merged, merge
-from duet_core.methods.base import Look, Method, Selection
+from duet_core.methods.base import Fates, Look, Method, Selection
 from duet_core.plan import Plan, Size, duet_schedule
 from duet_core.pruning import keep_best
 from duet_core.trace import Fate
@@ -41,7 +42,7 @@ class Duet(Method):
         merged = merge(
             look.features, evidence.keys, evidence.scores, dominant, self.plan.contextual, self.plan.cluster_width
         )
-        return _selection(look, merged, evidence)
+        return Selection(merged.tokens, partial(_fates, look, merged, evidence))
 
     def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
         """Stage 2: the tokens that the question's words attend to most."""
@@ -49,10 +50,12 @@ class Duet(Method):
         if ratio is None:
             return None
         wanted = [int(entering * ratio) for entering in boundary.entering]
+        if not any(wanted):  # nothing stays, so nothing needs a score
+            return [origin[:0] for origin in boundary.origin]
         return [keep_best(scores, keep) for scores, keep in zip(boundary.attention(), wanted, strict=True)]
 
 
-def _selection(look: Look, merged: Merged, evidence: Evidence) -> Selection:
+def _fates(look: Look, merged: Merged, evidence: Evidence) -> Fates:
     """Read off each patch's fate; token indices become patch numbers by subtracting CLS."""
     n_dominant = merged.dominant.shape[1]
     blank = merged.dominant.new_full(look.features.shape[:2], -1)  # (I, N)
@@ -64,8 +67,7 @@ def _selection(look: Look, merged: Merged, evidence: Evidence) -> Selection:
     fate = fate.scatter(1, merged.anchors, int(Fate.ANCHOR)).scatter(1, merged.members, int(Fate.MERGED))
     joined = blank.scatter(1, merged.dominant, merged.dominant).scatter(1, merged.anchors, merged.anchors)
     joined = joined.scatter(1, merged.members, merged.anchors.gather(1, merged.assign)) - look.extra
-    return Selection(
-        tokens=merged.tokens,
+    return Fates(
         fate=fate[:, look.extra :],
         joined=joined[:, look.extra :].clamp(min=-1),
         token_of=token_of[:, look.extra :],
