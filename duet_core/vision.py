@@ -8,16 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the encoder made of I pictures: the used layer's output `features` and input `before`, [I, N, D] each."""
+    """What the encoder made of I pictures.
+
+    `features` [I, N, D]: the used layer's output. `query` [I, H, 1, Dh] of CLS and `keys` [I, H, N, Dh]: what that
+    layer's attention made anyway, so that stage 1 need not compute it again; `scale` is its 1/sqrt(Dh).
+    """
 
     features: Tensor
-    before: Tensor
-    layer: Any  # the transformers module, whose attributes no type declares
+    query: Tensor
+    keys: Tensor
+    scale: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +39,30 @@ def run_clip(tower: Any, pixels: Tensor, n_layers: int) -> Seen:
     hidden = tower.pre_layrnorm(tower.embeddings(pixels))  # (I, N, D)
     for layer in tower.encoder.layers[: n_layers - 1]:
         hidden = _states(layer(hidden, attention_mask=None))
-    last = tower.encoder.layers[n_layers - 1]
-    return Seen(_states(last(hidden, attention_mask=None)), hidden, last)
+    return _last_layer(tower.encoder.layers[n_layers - 1], hidden)
+
+
+def _last_layer(layer: Any, hidden: Tensor) -> Seen:
+    """Run the used layer step by step, through SDPA, and hold on to what stage 1 decides by."""
+    attention, normed = layer.self_attn, layer.layer_norm1(hidden)
+    query, keys, values = (
+        _heads(project(normed), attention.num_heads)  # (I, H, N, Dh)
+        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    )
+    mixed = F.scaled_dot_product_attention(query, keys, values, scale=attention.scale)
+    hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))  # (I, N, D)
+    return Seen(hidden + layer.mlp(layer.layer_norm2(hidden)), query[:, :, :1], keys, attention.scale)
 
 
 def clip_evidence(seen: Seen) -> Evidence:
-    """Compute the CLS row of the used layer's attention and its keys, beside SDPA: no attention map is ever made.
+    """Compute the CLS row of the used layer's attention; no attention map is ever made.
 
     Score of a patch: softmax(q_CLS k^T / sqrt(dh)) summed over heads. Keys: with bias, unscaled (section 3.1).
     """
-    attention = seen.layer.self_attn
-    normed = seen.layer.layer_norm1(seen.before)  # (I, N, D)
-    keys = _heads(attention.k_proj(normed), attention.num_heads)  # (I, H, N, Dh)
-    query = _heads(attention.q_proj(normed[:, :1]), attention.num_heads)  # (I, H, 1, Dh)
-    row = ((query @ keys.transpose(2, 3)).float() * attention.scale).softmax(dim=-1)  # (I, H, 1, N)
+    row = ((seen.query @ seen.keys.transpose(2, 3)).float() * seen.scale).softmax(dim=-1)  # (I, H, 1, N)
     scores = row.sum(dim=1).squeeze(1)  # (I, N)
     scores[:, 0] = float("inf")
-    return Evidence(scores, keys.mean(dim=1))
+    return Evidence(scores, seen.keys.mean(dim=1))
 
 
 def _heads(projected: Tensor, heads: int) -> Tensor:
