@@ -122,4 +122,5 @@ def test_compared_plans_report_their_own_numbers(mini):
 def test_help_names_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert all(name in capsys.readouterr().out for name in ("ask", "scenes", "bench", "train"))
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("ask", "scenes", "bench", "train"))
