@@ -72,11 +72,6 @@ class Boundary:
     _score: Callable[[], list[Tensor]]
     scores: list[Tensor] | None = None
 
-    @property
-    def counts(self) -> list[int]:
-        """Visual tokens per sample right now."""
-        return [origin.shape[0] for origin in self.origin]
-
     def attention(self) -> list[Tensor]:
         """Return per sample the attention [n] fp32 each visual token gets from the query tokens, in the next layer."""
         if self.scores is None:

@@ -12,7 +12,7 @@ from duet_core.cost import Cost
 from duet_core.engine import Answer, Model, open_model
 from duet_core.errors import PictureError
 from duet_core.plan import Plan
-from duet_core.scenes import make_scene, write_scenes
+from duet_core.scenes import write_scenes
 
 _FIGURES = (
     ("first token", "first_token_ms", "ms"),
@@ -104,6 +104,7 @@ def scenes(argv: list[str]) -> int:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
     write_scenes(options.out, range(options.seed, options.seed + options.n), options.style)
-    questions = sum(len(make_scene(options.seed + i, options.style).questions) for i in range(options.n))
+    rows = json.loads((options.out / "questions.json").read_text())
+    questions = sum(len(row["questions"]) for row in rows)
     print(f"{options.n} pictures with {questions} questions in {options.out}")
     return 0
