@@ -66,9 +66,13 @@ class Gallery:
     def truth(self, picture: Image.Image, question: str) -> Question | None:
         """Return the question with its true answer if it is one whose truth the example knows."""
         example = self.find(picture)
-        asked = " ".join(question.lower().split())
         known = example.questions if example else ()
-        return next((entry for entry in known if entry.text.lower() == asked), None)
+        return next((entry for entry in known if _bare(entry.text) == _bare(question)), None)
+
+
+def _bare(question: str) -> str:
+    """A question without what people leave out when they type: capitals, spaces, the mark at its end."""
+    return " ".join(question.lower().split()).rstrip("?.! ")
 
 
 def picture_key(picture: Image.Image) -> str:

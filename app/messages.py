@@ -16,7 +16,7 @@ STOPPED = "Stopped: the answers so far stay on the page."
 MEASURED_NOW = "Measured just now on the machine that serves this page."
 KNOWS = (
     "duet-mini was trained on drawn scenes only: it knows some sixty things, shapes, colours, places and numbers, and"
-    " can only guess about photos."
+    " is taught to say that it does not know about photos and anything else."
 )
 FOR_PHOTOS = " For those, type the hub name of a LLaVA model into the model menu."
 WHAT_IS_RUNNING = {

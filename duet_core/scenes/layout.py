@@ -67,7 +67,7 @@ def make_layout(rng: np.random.Generator, least: int = 1) -> Layout:
     names = _names(least + int(rng.choice(len(chances), p=chances / chances.sum())), rng)
     background = str(rng.choice(list(BACKGROUNDS)))
     places = sorted(rng.choice(SIDE * SIDE, len(names), replace=False).tolist())
-    objects = tuple(_put(n, p, background, rng) for n, p in zip(names, places, strict=True))
+    objects = tuple(put(n, p, background, rng) for n, p in zip(names, places, strict=True))
     return Layout(objects, background)
 
 
@@ -85,12 +85,23 @@ def _names(count: int, rng: np.random.Generator) -> list[str]:
     return [names[k] for k in rng.permutation(len(names))]
 
 
+def unlike(count: int, rng: np.random.Generator) -> list[str]:
+    """Names of so many things of different kinds; one in three of them a card, at most."""
+    names = [CARD.name] if rng.random() < _CARD_SHARE else []
+    while len(names) < count:
+        name = _kind(rng)
+        if name not in names:
+            names.append(name)
+    return [names[k] for k in rng.permutation(count)]
+
+
 def _kind(rng: np.random.Generator) -> str:
     rack = SHAPES if rng.random() < _SHAPE_SHARE else EMOJI_THINGS
     return rack[int(rng.integers(len(rack)))].name
 
 
-def _put(name: str, place: int, background: str, rng: np.random.Generator) -> SceneObject:
+def put(name: str, place: int, background: str, rng: np.random.Generator) -> SceneObject:
+    """An object of a kind near the middle of a place, in a colour that the background does not have."""
     cell = SIZE // SIDE
     x, y = (cell * k + cell // 2 for k in (place % SIDE, place // SIDE))
     dx, dy = rng.integers(-JITTER, JITTER + 1, 2).tolist()

@@ -1,37 +1,19 @@
-"""Questions with exact answers about a layout, and the judge of an answer."""
+"""What is asked about a picture: questions with exact answers, read off its layout."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from duet_core.scenes.layout import Layout, SceneObject
-from duet_core.scenes.things import CARD, COUNTS, NAMES, PLACES, PLURAL
+from duet_core.scenes.question import Question, ask
+from duet_core.scenes.things import COUNTS, NAMES, PLACES
 
-FAMILIES = (
-    "existence",
-    "location",
-    "count",
-    "relation",
-    "colour",
-    "background",
-    "number",
-    "caption",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A question of one family and its only right answer."""
-
-    family: str
-    text: str
-    answer: str
-
+Kind = Callable[[Any, np.random.Generator], Iterator[Question]]
+"""Reads questions of one kind off a layout, of a picture or of a clip."""
 
 _BEYOND: dict[str, Callable[[SceneObject, SceneObject], int]] = {
     "left of": lambda one, other: other.column - one.column,
@@ -59,41 +41,42 @@ def _absent(layout: Layout, rng: np.random.Generator, count: int) -> list[str]:
 
 def _there(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for name in _kinds(layout):
-        yield Question("existence", f"Is there a{_n(name)} {name}?", "yes")
+        yield ask("existence", "yes", name=name)
 
 
 def _not_there(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for name in _absent(layout, rng, max(2, len(_kinds(layout)))):
-        yield Question("existence", f"Is there a{_n(name)} {name}?", "no")
-
-
-def _n(name: str) -> str:
-    return "n" if name[0] in "aeiou" else ""
+        yield ask("existence", "no", name=name)
 
 
 def _what_at(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for thing in layout.objects:
-        yield Question("location", f"What is in the {thing.where}?", thing.name)
+        yield ask("what_at", thing.name, place=thing.where)
     taken = {thing.place for thing in layout.objects}
     empty = [place for number, place in enumerate(PLACES) if number not in taken]
-    yield Question("location", f"What is in the {rng.choice(empty)}?", "nothing")
+    yield ask("what_at", "nothing", place=str(rng.choice(empty)))
 
 
 def _where(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for thing in _singles(layout):
-        yield Question("location", f"Where is the {thing.name}?", thing.where)
+        yield ask("where", thing.where, name=thing.name)
+
+
+def _nowhere(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
+    for name in _absent(layout, rng, 2):
+        yield ask("where", "nowhere", name=name)
 
 
 def _count(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for name, many in Counter(thing.name for thing in layout.objects).items():
         # More than one is rarer and harder, so it is offered more often.
         for _ in range(4 if many > 1 else 1):
-            yield Question("count", f"How many {PLURAL[name]} are there?", COUNTS[many])
+            yield ask("count", COUNTS[many], name=name)
 
 
 def _count_none(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for name in _absent(layout, rng, 2):
-        yield Question("count", f"How many {PLURAL[name]} are there?", COUNTS[0])
+        yield ask("count", COUNTS[0], name=name)
 
 
 def _is_beyond(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
@@ -103,8 +86,7 @@ def _is_beyond(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
             for words, distance in _BEYOND.items():
                 if distance(one, other) != 0:
                     answer = "yes" if distance(one, other) > 0 else "no"
-                    text = f"Is the {one.name} {words} the {other.name}?"
-                    yield Question("relation", text, answer)
+                    yield ask("is_beyond", answer, one=one.name, side=words, other=other.name)
 
 
 def _what_beyond(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
@@ -112,35 +94,36 @@ def _what_beyond(layout: Layout, rng: np.random.Generator) -> Iterator[Question]
         for words, distance in _BEYOND.items():
             there = [one for one in layout.objects if distance(one, other) > 0]
             if len(there) == 1:
-                yield Question("relation", f"What is {words} the {other.name}?", there[0].name)
+                yield ask("what_beyond", there[0].name, side=words, other=other.name)
 
 
 def _colour(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for thing in _singles(layout):
         if thing.colour:
-            yield Question("colour", f"What colour is the {thing.name}?", thing.colour)
+            yield ask("colour", thing.colour, name=thing.name)
 
 
 def _background(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
-    yield Question("background", "What colour is the background?", layout.background)
+    yield ask("background", layout.background)
 
 
 def _number(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for thing in layout.objects:
         if thing.number is not None:
-            yield Question("number", f"What number is on the {CARD.name}?", str(thing.number))
+            yield ask("number", str(thing.number))
 
 
 def _caption(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     names = ", ".join(thing.name for thing in layout.objects)
-    yield Question("caption", "What is in the picture?", names)
+    yield ask("caption", names)
 
 
-KINDS = (
+PICTURE_KINDS: tuple[Kind, ...] = (
     _there,
     _not_there,
     _what_at,
     _where,
+    _nowhere,
     _count,
     _count_none,
     _is_beyond,
@@ -154,28 +137,14 @@ KINDS = (
 
 def draw_questions(layout: Layout, rng: np.random.Generator, most: int) -> tuple[Question, ...]:
     """At most `most` different questions of each kind that applies, in a fixed order of kinds."""
+    return draw_from(PICTURE_KINDS, layout, rng, most)
+
+
+def draw_from(kinds: Sequence[Kind], subject: Any, rng: np.random.Generator, most: int) -> tuple[Question, ...]:
+    """At most `most` different questions of each kind that applies to a picture or clip."""
     drawn: list[Question] = []
-    for kind in KINDS:
-        offered = list(kind(layout, rng))
+    for kind in kinds:
+        offered = list(kind(subject, rng))
         order = rng.permutation(len(offered))
         drawn += list(dict.fromkeys(offered[k] for k in order))[:most]
     return tuple(drawn)
-
-
-def judge(question: Question, answer: str) -> bool:
-    """Whether an answer is right: case, spaces and a final dot do not matter.
-
-    A caption is right when it names exactly the objects, each as often as it is there, in any order.
-    """
-    if question.family == "caption":
-        return _named(question.answer) == _named(answer)
-    return _plain(question.answer) == _plain(answer)
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().rstrip(".").rstrip().lower()
-
-
-def _named(text: str) -> Counter[str]:
-    parts = re.split(r",| and ", _plain(text))
-    return Counter(re.sub(r"^(an?|the) ", "", part.strip()) for part in parts)

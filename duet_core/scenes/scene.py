@@ -12,7 +12,8 @@ from PIL import Image
 
 from duet_core.scenes.backdrop import backdrop
 from duet_core.scenes.layout import SIZE, Layout, SceneObject, make_layout
-from duet_core.scenes.questions import Question, draw_questions
+from duet_core.scenes.question import Question
+from duet_core.scenes.questions import draw_questions
 from duet_core.scenes.sprites import STYLES, TRAINING_STYLES, draw_object
 
 FIRST_TRAINING_SEED = 1_000_000
@@ -34,13 +35,18 @@ class Scene:
 def make_scene(seed: int, style: str | None = None) -> Scene:
     """Compose the scene of a seed; without a style the seed chooses among the training styles."""
     drawn, layout, rng = compose(seed)
-    style = style or drawn
-    if style not in STYLES:
-        known = ", ".join(STYLES)
-        raise ValueError(f"There is no sprite style {style!r}; choose one of {known}.")
+    style = choose_style(style or drawn)
     questions = draw_questions(layout, rng, most=1)
     image = paint(layout, style, rng)
     return Scene(seed, style, layout.background, layout.objects, questions, image)
+
+
+def choose_style(style: str) -> str:
+    """The style itself; a ValueError lists the styles there are if it is none of them."""
+    if style not in STYLES:
+        known = ", ".join(STYLES)
+        raise ValueError(f"There is no sprite style {style!r}; choose one of {known}.")
+    return style
 
 
 def compose(seed: int, least: int = 1) -> tuple[str, Layout, np.random.Generator]:

@@ -17,7 +17,7 @@ class Thing:
 
 _EMOJI: Final = """
 cat 1f408, dog 1f415, rabbit 1f407, horse 1f40e, cow 1f404, pig 1f416, elephant 1f418, lion 1f981,
-bear 1f43b, panda 1f43c, monkey 1f412, frog 1f438, turtle 1f422, fish 1f41f, whale 1f433,
+bear 1f43b, panda 1f43c, monkey 1f412, frog 1f438, turtle 1f422, fish/fish 1f41f, whale 1f433,
 octopus/octopuses 1f419, crab 1f980, bee 1f41d, butterfly/butterflies 1f98b, snail 1f40c,
 duck 1f986, owl 1f989, penguin 1f427, apple 1f34e, banana 1f34c, pear 1f350, lemon 1f34b,
 strawberry/strawberries 1f353, watermelon 1f349, pineapple 1f34d, carrot 1f955, mushroom 1f344,
