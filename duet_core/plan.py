@@ -9,6 +9,7 @@ from typing import Literal, get_args
 from duet_core.errors import PlanError
 
 Queries = Literal["salient", "all_text", "last"]
+Stages = Literal["both", "1", "2"]
 
 # Contextual tokens as a share of the tokens entering, at shares of the picture's tokens that enter: the knots are the
 # published settings for 576 tokens (85/17, 170/35, 300/7) and a picture kept whole.
@@ -54,6 +55,12 @@ class Plan:
         """Raise a PlanError if a pruning layer lies outside a model of `n_layers` layers."""
         inside = all(1 <= layer < n_layers for layer in self.layers)
         _require(inside, "layers", self.layers, f"layer numbers from 1 to {n_layers - 1}, the model's last layer")
+
+    def only(self, stages: Stages) -> Plan:
+        """Return this plan with one stage alone: "1" prunes nothing inside the model, "2" lets every patch in."""
+        if stages == "1":
+            return replace(self, layers=(), keep=())
+        return replace(self, dominant=None) if stages == "2" else self
 
     def ratio_at(self, layer: int) -> float | None:
         """Return the share of the entering tokens kept from this layer on, None where nothing is dropped."""

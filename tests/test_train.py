@@ -10,21 +10,33 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
+from duet_core.backbones import wrap
+from duet_core.engine import Model
+from duet_core.plan import Plan
 from duet_core.scenes import FIRST_TRAINING_SEED, make_scene
+from duet_core.scenes.actors import FRAMES
+from duet_core.scenes.clip import make_clip
+from duet_core.scenes.question import REFUSALS, UNKNOWN, Question
 from duet_core.scenes.scene import compose
 from duet_core.scenes.things import BACKGROUNDS, COLOURS, COUNTS, NAMES, PLURAL
 from duet_core.train import main
+from duet_core.train.attention import attend
 from duet_core.train.labels import COLUMNS, GRID, owners, table
 from duet_core.train.language import answer_logits
-from duet_core.train.memory import look
+from duet_core.train.lessons import LanguagePhase, Library, draw_lesson, entering, offer, written
+from duet_core.train.lexicon import SPOKEN, Lexicon
+from duet_core.train.loop import read_log
 from duet_core.train.model import Sizes, build_config, build_model
 from duet_core.train.muon import orthogonalise
 from duet_core.train.packing import pack
+from duet_core.train.pictures import PictureSet
 from duet_core.train.recipe import DUET_MINI
-from duet_core.train.tower import choose, features, pixels
-from duet_core.train.words import Speech, build_processor, corpus, special_ids, train_tokenizer
+from duet_core.train.tower import choose_windows, features, pixels
+from duet_core.train.views import Views, remember, see
+from duet_core.train.words import Speech, build_processor, corpus, special_ids, train_tokenizer, world
 
-SMALL = Sizes(32, 3, 2, 64, 64, 3, 64)
+SMALL = Sizes(32, 3, 2, 64, 64, 5, 64, 32)
+PRUNED = Plan(dominant=40, contextual=6, layers=(2, 3), keep=(0.5, 0.25))
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +52,8 @@ def model(speech: Speech) -> LlavaForConditionalGeneration:
 
 
 def test_each_word_of_the_world_is_one_token(speech: Speech) -> None:
-    words = (*NAMES, *PLURAL.values(), *COLOURS, *BACKGROUNDS, *COUNTS, "yes", "no", "nothing")
-    assert {len(speech.word(word)) for word in words} == {1}
+    assert {*NAMES, *PLURAL.values(), *COLOURS, *BACKGROUNDS, *COUNTS} <= set(world())
+    assert all(len(speech.word(word)) == len(word.split()) for word in world())
 
 
 @pytest.mark.parametrize("text", ["Is there a zebra?", "Où est l'œuf ? 🦓", "42 cats\n\ttoo"])
@@ -53,59 +65,159 @@ def test_other_words_fall_back_to_bytes_with_exact_offsets(speech: Speech, text:
 
 def test_the_chat_template_gives_the_layout_that_was_trained(speech: Speech) -> None:
     processor = build_processor(speech.tokenizer)
-    scene = make_scene(5)
-    for question in scene.questions:
-        asked = [{"type": "image"}, {"type": "text", "text": question.text}]
-        text = processor.apply_chat_template([{"role": "user", "content": asked}], add_generation_prompt=True)
-        assert text == f"USER: <image>\n{question.text} ASSISTANT:"
-        coded = processor(images=scene.image, text=text, return_tensors="pt")
-        image = [speech.ids["image"]] * GRID**2
-        turn = speech.turn(question)
-        assert coded["input_ids"][0].tolist() == [*speech.head, *image, *turn.asked]
-        spoken = speech.tokenizer.decode(turn.answered, skip_special_tokens=True)
-        assert spoken.strip() == question.answer
+    for frames, questions in ((1, make_scene(5).questions), (FRAMES, make_clip(5).questions)):
+        for question in questions:
+            asked = [{"type": "image"}] * frames + [{"type": "text", "text": question.text}]
+            text = processor.apply_chat_template([{"role": "user", "content": asked}], add_generation_prompt=True)
+            coded = speech.tokenizer(text.replace("<image>", "<image>" * 3))
+            turn = speech.turn(question)
+            assert coded["input_ids"] == [*speech.prefix(frames, 3), *turn.asked]
+            spoken = speech.tokenizer.decode(turn.answered, skip_special_tokens=True)
+            assert spoken.strip() == question.answer
 
 
 def test_the_processor_leaves_a_square_picture_as_it_is(speech: Speech) -> None:
     image = make_scene(5).image
     processed = build_processor(speech.tokenizer).image_processor(image, return_tensors="pt")
-    expected = pixels(np.asarray(image)[None])
+    expected = pixels(torch.from_numpy(np.asarray(image)[None].copy()))
     torch.testing.assert_close(processed["pixel_values"], expected, atol=1e-6, rtol=0)
 
 
+@pytest.fixture(scope="module")
+def views(model: LlavaForConditionalGeneration, tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """What the untrained tower makes of a few scenes, a picture that is no scene, and two clips."""
+    folder = tmp_path_factory.mktemp("views")
+    sets = (PictureSet("scenes", 1, 3), PictureSet("foreign", 3, 2, "foreign"), PictureSet("clips", 4, 2, "clip"))
+    seen = [remember(model.model.vision_tower, own, folder / own.name, workers=0) for own in sets]
+    return Library(*seen, SMALL.text_layers)
+
+
+def packed_answers(model, speech, views: Views, questions: list[list[Question]], plan: Plan):
+    """Teacher-forced logits of all questions, packed as in training."""
+    subjects = np.arange(len(questions))
+    tokens, _ = entering(views, subjects, plan)
+    seen = model.model.multi_modal_projector(tokens)
+    packed = pack(speech, questions, views.frames, seen.shape[1] // views.frames)
+    llama = model.model.language_model
+    return answer_logits(llama, model.lm_head, seen, packed, tuple(zip(plan.layers, plan.keep, strict=True)))
+
+
+@pytest.mark.parametrize("plan", [Plan(method="none"), PRUNED, PRUNED.only("1"), PRUNED.only("2")])
+@pytest.mark.parametrize("source", ["scenes", "clips"])
 @torch.no_grad()
-def test_packed_questions_equal_transformers_one_by_one(model: LlavaForConditionalGeneration, speech: Speech) -> None:
-    scenes = [make_scene(seed) for seed in (3, 5)]
-    images = pixels(np.stack([np.asarray(scene.image) for scene in scenes]))
-    seen = model.model.multi_modal_projector(look(model.model.vision_tower, images)[0][:, 1:])
-    packed = pack(speech, [scene.questions for scene in scenes], GRID**2)
-    logits, truth = answer_logits(model, seen, packed)
+def test_training_sees_what_the_engine_sees(model, speech: Speech, views: Library, plan: Plan, source: str) -> None:
+    """Packed questions, with DUET's stages in the loop, give the logits that the engine gives one by one."""
+    if source == "clips" and plan.dominant is None:
+        pytest.skip("all tokens of a clip: covered by the scenes, and slow")
+    own: Views = getattr(views, source)
+    engine = Model("small", wrap(model), build_processor(speech.tokenizer))
+    first = FIRST_TRAINING_SEED + (100_000 if source == "scenes" else 400_000)
+    subjects = [make_scene(first + k) if source == "scenes" else make_clip(first + k) for k in range(2)]
+    pictures = [[subject.image] if source == "scenes" else list(subject.frames) for subject in subjects]
+    questions = [list(subject.questions[:3]) for subject in subjects]
+    logits, truth = packed_answers(model, speech, own, questions, plan)
+    place = 0
+    for frames, asked in zip(pictures, questions, strict=True):
+        for question in asked:
+            answered = speech.turn(question).answered
+            one_by_one = first_logits(engine, speech, frames, question, plan)
+            torch.testing.assert_close(logits[place], one_by_one, atol=2e-2, rtol=2e-2)  # views are kept in fp16
+            assert tuple(truth[place : place + len(answered)].tolist()) == answered
+            place += len(answered)
+    assert place == len(truth)
+
+
+def first_logits(engine: Model, speech: Speech, frames: list, question: Question, plan: Plan) -> torch.Tensor:
+    """The engine's logits for the first token of an answer."""
+    prefix, turn = speech.prefix(len(frames), GRID**2), speech.turn(question)
+    images = torch.from_numpy(np.stack([np.asarray(frame) for frame in frames]))
+    inputs = {"input_ids": torch.tensor([[*prefix, *turn.asked]]), "pixel_values": pixels(images)}
+    return engine.prefill(inputs, plan, [len(prefix) + place for place in turn.guides]).logits[0]
+
+
+@torch.no_grad()
+def test_later_answer_tokens_equal_transformers(model: LlavaForConditionalGeneration, speech: Speech, views) -> None:
+    scenes = [make_scene(FIRST_TRAINING_SEED + 100_000 + k) for k in range(2)]
+    logits, truth = packed_answers(
+        model, speech, views.scenes, [list(s.questions) for s in scenes], Plan(method="none")
+    )
     expected, tokens = [], []
-    for scene, image in zip(scenes, images, strict=True):
+    for scene in scenes:
+        image = pixels(torch.from_numpy(np.asarray(scene.image)[None].copy()))
         for question in scene.questions:
             turn = speech.turn(question)
-            ids = (*speech.head, *[speech.ids["image"]] * GRID**2, *turn.asked, *turn.answered[:-1])
-            out = model(input_ids=torch.tensor([ids]), pixel_values=image[None])
+            ids = (*speech.prefix(1, GRID**2), *turn.asked, *turn.answered[:-1])
+            out = model(input_ids=torch.tensor([ids]), pixel_values=image)
             expected.append(out.logits[0, -len(turn.answered) :])
             tokens += turn.answered
-    torch.testing.assert_close(logits, torch.cat(expected), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(logits, torch.cat(expected), atol=2e-2, rtol=2e-2)
     assert truth.tolist() == tokens
 
 
 @torch.no_grad()
-def test_saliency_is_the_attention_of_cls_in_layer_minus_two(
-    model: LlavaForConditionalGeneration,
-) -> None:
-    tower = model.model.vision_tower
-    images = pixels(np.asarray(make_scene(5).image)[None])
-    hidden, saliency = look(tower, images)
+def test_the_views_are_what_transformers_computes(model: LlavaForConditionalGeneration) -> None:
+    tower, image = model.model.vision_tower, np.asarray(make_scene(5).image)[None].copy()
+    hidden, scores, _ = see(tower, image)
     used = tower.config._attn_implementation
     tower.set_attn_implementation("eager")
-    out = tower(images, output_attentions=True, output_hidden_states=True)
+    out = tower(pixels(torch.from_numpy(image)), output_attentions=True, output_hidden_states=True)
     tower.set_attn_implementation(used)
     torch.testing.assert_close(hidden, out.hidden_states[-2], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(saliency, out.attentions[-2][:, :, 0, 1:].sum(1))
-    torch.testing.assert_close(features(tower, images), hidden)
+    torch.testing.assert_close(scores[:, 1:], out.attentions[-2][:, :, 0, 1:].sum(1))
+    torch.testing.assert_close(features(tower, pixels(torch.from_numpy(image))), hidden)
+
+
+@pytest.mark.parametrize(("pictures", "heads", "asking", "keys"), [(3, 4, 50, 50), (2, 4, 700, 1300), (5, 6, 577, 577)])
+@pytest.mark.parametrize("hiding", ["nothing", "shared", "own"])
+def test_attention_equals_torchs(pictures: int, heads: int, asking: int, keys: int, hiding: str) -> None:
+    torch.manual_seed(0)
+    parts = [torch.randn(pictures, heads, length, 32, requires_grad=True) for length in (asking, keys, keys)]
+    rows = {"shared": 1, "own": pictures}.get(hiding)
+    hidden = None if rows is None else torch.rand(rows, 1, asking, keys) > 0.7
+    seen = None if hidden is None else ~hidden
+    ours = attend(*parts, 0.2, hidden)
+    theirs = torch.nn.functional.scaled_dot_product_attention(*parts, attn_mask=seen, scale=0.2)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    weight = torch.randn_like(ours)
+    for a, b in zip(torch.autograd.grad(ours, parts, weight), torch.autograd.grad(theirs, parts, weight), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def test_a_written_scene_says_everything_once_in_reading_order(views: Library) -> None:
+    rng = np.random.default_rng(0)
+    for own in (views.scenes, views.clips, views.foreign):
+        labels = written(own, np.arange(len(own)), rng).numpy()
+        labels = labels.reshape(len(own) * own.frames, -1, labels.shape[-1])
+        for row, tokens in zip(own.tables, labels, strict=True):
+            ranks = [rank for rank in tokens[:, list(COLUMNS).index("rank")].tolist() if rank]
+            assert ranks == sorted(ranks)
+            assert set(tokens[:, 0].tolist()) - {0} <= set(row[:, 0].tolist())
+
+
+def test_words_for_patches_are_told_apart(speech: Speech) -> None:
+    lexicon, embeddings = Lexicon(speech), torch.randn(len(speech.tokenizer), 64)
+    assert {column: len(words) + 1 for column, words in SPOKEN.items()} == COLUMNS
+    labels = torch.zeros(1, 2, len(COLUMNS), dtype=torch.long)
+    labels[0, 0, :3] = torch.tensor([1, 2, 3])
+    labels[0, 1, :3] = torch.tensor([2, 2, 3])
+    exact = lexicon.write(labels, embeddings)
+    assert lexicon.alignment(exact, labels, embeddings) < lexicon.alignment(exact.flip(1), labels, embeddings)
+    torch.testing.assert_close(exact.norm(dim=-1), torch.full((1, 2), 8.0))
+
+
+@pytest.mark.parametrize("diet", ["written", "pictures"])
+def test_a_lesson_teaches_the_truth(speech: Speech, views: Library, diet: str) -> None:
+    phase = LanguagePhase("x", 1, 2, 1e-3, 1e-3, diet=diet, clips=0.5, clip_batch=2, reduced=0.5, budgets=(30, 60))
+    for step in range(6):
+        lesson = draw_lesson(views, speech, phase, np.random.default_rng(step))
+        assert lesson.labels.shape[1] == len(lesson.pack.visual)
+        spoken = lesson.pack.labels[lesson.pack.labels >= 0]
+        assert len(spoken) and speech.ids["eos"] in spoken.tolist()
+
+
+def test_pictures_that_are_no_scene_are_never_answered(speech: Speech, views: Library) -> None:
+    offered = offer(None, np.random.default_rng(0), 3)
+    assert offered and all((q.family, q.answer) == (REFUSALS, UNKNOWN) for q in offered)
 
 
 def test_patch_labels_tell_what_the_scene_holds() -> None:
@@ -124,38 +236,43 @@ def test_patch_labels_tell_what_the_scene_holds() -> None:
         assert (rows.max(0) < np.array(list(COLUMNS.values()))).all()
 
 
-def test_chosen_patches_prefer_objects_and_keep_their_order() -> None:
+def test_windows_are_squares_round_objects() -> None:
     torch.manual_seed(0)
-    labels = torch.zeros(4, 576, len(COLUMNS), dtype=torch.long)
-    labels[:, 100:200, 0] = 5
-    chosen = choose(labels, 150)
-    assert (chosen.diff(dim=1) > 0).all()
-    share = ((chosen >= 100) & (chosen < 200)).float().mean()
-    assert share > 2 * 100 / 576
+    labels = torch.zeros(64, GRID * GRID, len(COLUMNS), dtype=torch.long)
+    labels[:, 250, 0] = 5
+    windows = choose_windows(labels, 8)
+    assert windows.shape == (64, 64) and (windows.diff(dim=1) > 0).all()
+    rows, cols = windows // GRID, windows % GRID
+    assert (rows.max(1).values - rows.min(1).values == 7).all() and (cols.max(1).values - cols.min(1).values == 7).all()
+    assert (windows == 250).any(1).float().mean() > 0.5
 
 
 def test_orthogonal_updates_have_singular_values_near_one() -> None:
     torch.manual_seed(0)
     for shape in ((3, 16, 48), (2, 48, 16)):
         values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
-        assert values.min() > 0.5 and values.max() < 1.3
+        assert values.min() > 0.4 and values.max() < 1.4
 
 
-def test_training_seeds_are_out_of_reach_of_visitors() -> None:
+def test_training_seeds_are_out_of_reach_of_visitors_and_exams() -> None:
     recipe = DUET_MINI
-    sets = [set(part.seeds) for part in (recipe.dense, recipe.normal, recipe.check)]
-    assert min(min(part) for part in sets) >= FIRST_TRAINING_SEED
-    assert len(set.union(*sets)) == sum(map(len, sets))
+    taught = [*recipe.tower_sets.values(), recipe.scenes, recipe.foreign, recipe.clips]
+    assert min(min(own.seeds) for own in (*taught, recipe.check_scenes, recipe.check_clips)) >= FIRST_TRAINING_SEED
+    for exam in (recipe.check_scenes, recipe.check_clips):
+        assert not any(set(exam.seeds) & set(own.seeds) for own in taught)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_rehearsal_trains_resumes_and_saves_a_plain_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = ["--tiny", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
-    assert main([*argv, "--workers", "1", "--threads", "1"]) == 0
-    assert 0.0 <= json.loads(capsys.readouterr().out.splitlines()[-1])["overall"] <= 1.0
-    log = (tmp_path / "runs" / "language" / "log.jsonl").read_text()
-    assert main([*argv, "--workers", "1", "--threads", "1"]) == 0
-    assert (tmp_path / "runs" / "language" / "log.jsonl").read_text() == log
+    folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    argv = ["mini", "--recipe", "tiny", "--workers", "0", *folders]
+    assert main(argv) == 0
+    assert 0.0 <= json.loads(capsys.readouterr().out.splitlines()[-1])["full"] <= 1.0
+    logs = {stage: read_log(tmp_path / "runs" / stage) for stage in ("tower", "speak", "align", "answer", "duet")}
+    assert main(argv) == 0
+    assert {stage: read_log(tmp_path / "runs" / stage) for stage in logs} == logs
+    plot = tmp_path / "plot.png"
+    assert main(["plot", str(tmp_path / "runs" / "duet"), "--out", str(plot)]) == 0 and plot.stat().st_size > 1000
     model = AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
     processor = AutoProcessor.from_pretrained(tmp_path / "out")
     text = "USER: <image>\nIs there a cat? ASSISTANT:"

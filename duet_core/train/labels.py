@@ -17,8 +17,9 @@ MOST_OBJECTS: Final = 6
 _COVERED: Final = 0.2  # share of a patch an object must cover to own it
 
 # One column each; 0 always means "does not apply", so a class k is stored as k + 1.
+FOREIGN: Final = len(NAMES) + 1  # the kind of every patch of a picture that is no scene
 COLUMNS: Final = {
-    "kind": len(NAMES) + 1,
+    "kind": len(NAMES) + 2,
     "colour": len(COLOURS) + 1,
     "place": 10,
     "rank": MOST_OBJECTS + 1,
@@ -37,9 +38,16 @@ def owners(layout: Layout, style: str) -> np.ndarray:
         solid = sprite.getchannel("A").point([255 * (level > 127) for level in range(256)])
         canvas.paste(number + 1, corner, solid)
     cells = np.asarray(canvas).reshape(GRID, PATCH, GRID, PATCH)
-    cover = np.stack([(cells == k + 1).mean((1, 3)) for k in range(len(layout.objects))])
+    cover = np.stack([(cells == k + 1).mean((1, 3)) for k in range(MOST_OBJECTS)])
     best = cover.argmax(0)
     return np.where(cover.max(0) > _COVERED, best + 1, 0).astype(np.uint8).reshape(-1)
+
+
+def foreign_table() -> np.ndarray:
+    """The labels of a picture that is no scene, as `table` gives those of a scene."""
+    rows = np.zeros((MOST_OBJECTS + 1, len(COLUMNS)), np.uint8)
+    rows[0, list(COLUMNS).index("kind")] = FOREIGN
+    return rows
 
 
 def table(layout: Layout) -> np.ndarray:

@@ -1,98 +1,128 @@
-"""Stage two of the recipe: the projector and the language model learn to answer."""
+"""The projector and the language model learn to answer: the forward pass that training differentiates.
+
+Equal to transformers' own on each question alone, and with pruning layers to the engine's; but pictures are run
+through once for all their questions until stage 2 takes them apart.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
 import torch
-import torch.nn.functional as F
-from torch import nn
-from transformers import LlavaForConditionalGeneration
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
+from torch import Tensor, nn
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from duet_core.scenes.things import COLOURS, COUNTS, NAMES, PLACES
-from duet_core.train.labels import COLUMNS
-from duet_core.train.packing import IGNORED, Pack
-from duet_core.train.tower import PatchHeads
-from duet_core.train.words import Speech
+from duet_core.train.attention import attend
+from duet_core.train.packing import IGNORED, Apart, Pack, take_apart
 
-_SHARPNESS = 12.0  # of the cosine cross-entropy
-_SPOKEN = {"kind": NAMES, "colour": tuple(COLOURS), "place": PLACES, "count": COUNTS[1:]}
+Rotary = tuple[Tensor, Tensor]
+Drops = Sequence[tuple[int, float]]
+"""(layer, share of the entering visual tokens that stays from it on), ascending."""
 
 
-def answer_logits(
-    model: LlavaForConditionalGeneration, seen: torch.Tensor, pack: Pack
-) -> tuple[torch.Tensor, torch.Tensor]:
+def answer_logits(llama: Any, head: nn.Module, seen: Tensor, pack: Pack, drops: Drops = ()) -> tuple[Tensor, Tensor]:
     """Logits (A, V) and true tokens (A,) at every place of the pack where an answer is due.
 
-    `seen` (B, N, D) holds the projected visual tokens. Equal to transformers' forward on each
-    question alone, but the picture is run through only once.
+    `llama` and `head`: a LlamaModel and its output layer. `seen` (B, V, D): the projected visual tokens of all frames
+    in order.
     """
-    llama = model.model.language_model
-    hidden = llama.embed_tokens(pack.ids)  # (B, S, D)
-    hidden = torch.cat([hidden[:, : pack.head], seen, hidden[:, pack.prefix :]], 1)
-    rotary, mask = llama.rotary_emb(hidden, pack.positions), pack.mask()
-    *layers, last = llama.layers
-    for layer in layers:
-        hidden = _decode(layer, hidden, rotary, mask, pack.prefix)
-    hidden = _decode(last, hidden, rotary, mask, pack.prefix, only_asked=True)  # (B, S - P, D)
-    labels = pack.labels[:, pack.prefix :]
+    words = llama.embed_tokens(pack.ids)
+    hidden = words.index_copy(1, pack.visual, seen.to(words.dtype))  # (B, S, D)
+    first = drops[0][0] if drops else len(llama.layers)
+    hidden = _run_packed(llama, llama.layers[:first], hidden, pack)  # (B, S, D) or (B, S - P, D)
+    if drops:
+        apart = _run_apart(llama, take_apart(pack, hidden), drops)
+        hidden, labels = apart.hidden, apart.labels
+    else:
+        labels = pack.labels[:, pack.prefix :]
     due = labels != IGNORED
-    return model.lm_head(llama.norm(hidden[due])), labels[due]
+    return head(llama.norm(hidden[due])), labels[due]
 
 
-def _decode(
-    layer: LlamaDecoderLayer,
-    hidden: torch.Tensor,
-    rotary: tuple[torch.Tensor, torch.Tensor],
-    mask: torch.Tensor,
-    prefix: int,
-    only_asked: bool = False,
-) -> torch.Tensor:
-    """One decoder layer, equal to transformers' own under the pack's mask.
+def _run_packed(llama: Any, layers: Any, hidden: Tensor, pack: Pack) -> Tensor:
+    """The layers in which all questions share the pictures; the model's last one runs only over the questions.
 
-    The picture's tokens never see the questions, so they run as a plain causal block, and only the
-    question tokens need the mask. The last layer needs no more than the question tokens.
+    The pictures never see the questions, so they are a plain causal block, and the questions alone need the mask.
     """
+    rotary, hiding = llama.rotary_emb(hidden, pack.positions), pack.hidden()
+    causal = _later(pack.prefix, hidden.device)
+    for number, layer in enumerate(layers):
+        query, key, value = _projected(layer, hidden, rotary)
+        mixed = attend(query[:, :, pack.prefix :], key, value, layer.self_attn.scaling, hiding)
+        if number + 1 == len(llama.layers):
+            hidden = hidden[:, pack.prefix :]  # (B, S - P, D)
+        else:
+            seeing, seen, shown = (part[:, :, : pack.prefix] for part in (query, key, value))
+            mixed = torch.cat([attend(seeing, seen, shown, layer.self_attn.scaling, causal), mixed], 2)  # (B, H, S, d)
+        hidden = _finished(layer, hidden, mixed)
+    return hidden
+
+
+def _run_apart(llama: Any, apart: Apart, drops: Drops) -> Apart:
+    """The layers from the first pruning layer on, one sequence per question."""
+    entering = apart.visual.shape[1]
+    bounds = [layer for layer, _ in drops] + [len(llama.layers)]
+    for (first, end), (_, ratio) in zip(pairwise(bounds), drops, strict=True):
+        apart = prune(llama, llama.layers[first], apart, int(entering * ratio))
+        rotary, later = _compact(llama, apart.hidden), _later(apart.hidden.shape[1], apart.hidden.device)
+        hidden = apart.hidden
+        for layer in llama.layers[first:end]:
+            query, key, value = _projected(layer, hidden, rotary)
+            hidden = _finished(layer, hidden, attend(query, key, value, layer.self_attn.scaling, later))
+        apart = Apart(hidden, apart.labels, apart.guides, apart.visual)
+    return apart
+
+
+@torch.no_grad()
+def _scores(llama: Any, layer: Any, apart: Apart) -> Tensor:
+    """Mean attention (Q, n) that each visual token gets from its question's guides, in the layer that comes next."""
+    query, key, _ = _projected(layer, apart.hidden, _compact(llama, apart.hidden))
+    many = apart.guides.sum(1)
+    rank = torch.where(apart.guides, apart.guides.cumsum(1), 0).argsort(dim=1, descending=True, stable=True)
+    rows = rank[:, : int(many.max())]  # (Q, R): the guides, then whatever fills up
+    real = apart.guides.gather(1, rows)
+    asking = query.gather(2, rows[:, None, :, None].expand(-1, query.shape[1], -1, query.shape[3]))
+    logits = (asking @ key.mT).float() * layer.self_attn.scaling  # (Q, H, R, L)
+    later = torch.arange(key.shape[2], device=key.device) > rows[..., None]  # (Q, R, L)
+    weights = logits.masked_fill(later[:, None], float("-inf")).softmax(-1).mean(1)  # (Q, R, L)
+    weights = (weights * real[..., None]).sum(1) / many[:, None]  # (Q, L)
+    return weights.gather(1, apart.visual)
+
+
+def prune(llama: Any, layer: Any, apart: Apart, keep: int) -> Apart:
+    """Keep the `keep` visual tokens of each question that its guides attend to most (stage 2)."""
+    if keep == 0:
+        return apart.keep(apart.visual[:, :0])
+    best = _scores(llama, layer, apart).argsort(dim=1, descending=True, stable=True)[:, :keep]
+    return apart.keep(apart.visual.gather(1, best.sort(1).values))
+
+
+def _projected(layer: Any, hidden: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (B, H, T, d) after norm, projections and RoPE; fewer key heads are repeated."""
     attention, normed = layer.self_attn, layer.input_layernorm(hidden)
-    shape = (*normed.shape[:2], -1, attention.head_dim)
     query, key, value = (
-        project(normed).view(shape).transpose(1, 2)  # (B, H, S, d)
+        project(normed).unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
     query, key = apply_rotary_pos_emb(query, key, *rotary)
-    mixed = F.scaled_dot_product_attention(query[:, :, prefix:], key, value, attn_mask=mask)
-    if only_asked:
-        hidden = hidden[:, prefix:]
-    else:
-        first = [part[:, :, :prefix] for part in (query, key, value)]
-        picture = F.scaled_dot_product_attention(first[0], first[1], first[2], is_causal=True)
-        mixed = torch.cat([picture, mixed], 2)
-    hidden = hidden + attention.o_proj(mixed.transpose(1, 2).flatten(2))  # (B, S, D)
+    groups = query.shape[1] // key.shape[1]
+    key, value = (part.repeat_interleave(groups, 1) if groups > 1 else part for part in (key, value))
+    return query.to(value.dtype), key.to(value.dtype), value
+
+
+def _finished(layer: Any, hidden: Tensor, mixed: Tensor) -> Tensor:
+    """The rest of a decoder layer after attention."""
+    hidden = hidden + layer.self_attn.o_proj(mixed.transpose(1, 2).flatten(2))  # (B, T, D)
     return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 
 
-class Alignment(nn.Module):
-    """Ties projected patches to the words for what they show, and keeps the rest readable."""
+def _compact(llama: Any, hidden: Tensor) -> Rotary:
+    return llama.rotary_emb(hidden, torch.arange(hidden.shape[1], device=hidden.device)[None])
 
-    def __init__(self, width: int, speech: Speech) -> None:
-        super().__init__()
-        self.heads = PatchHeads(width)
-        self.words = {column: [speech.word(word) for word in words] for column, words in _SPOKEN.items()}
 
-    def prototypes(self, table: torch.Tensor, column: str) -> torch.Tensor:
-        """The summed embeddings of the words of each label: (labels, D), of length 1."""
-        sums = torch.stack([table[ids].sum(0) for ids in self.words[column]])
-        return F.normalize(sums, dim=-1)
-
-    def forward(self, seen: torch.Tensor, labels: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """The loss of projected patches (B, N, D) under label columns (B, N, columns)."""
-        loss = sum(self.heads.losses(seen, labels).values()) / len(COLUMNS)
-        unit, table = F.normalize(seen, dim=-1), table.detach()
-        for column in _SPOKEN:
-            truth = labels[..., list(COLUMNS).index(column)]
-            shown = truth > 0
-            if shown.any():
-                likeness = unit[shown] @ self.prototypes(table, column).T
-                loss = loss + F.cross_entropy(_SHARPNESS * likeness, truth[shown] - 1) / 2
-        # Visual tokens as long as words, so that neither drowns the other in the residual stream.
-        length = seen.norm(dim=-1) / table.shape[1] ** 0.5
-        return loss + (length - 1).square().mean()
+def _later(length: int, device: torch.device) -> Tensor:
+    """The causal mask (1, 1, T, T), true where a key lies in the future."""
+    place = torch.arange(length, device=device)
+    return (place > place[:, None])[None, None]

@@ -1,107 +1,197 @@
-"""What the language model is shown: which pictures, which patches of them, which questions."""
+"""What the language model is shown: which subjects, which of their tokens, which questions in which words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from duet_core.scenes.questions import FAMILIES, Question, draw_questions
-from duet_core.train.labels import GRID
+from duet_core.merging import merge
+from duet_core.plan import Plan, Size, Stages, duet_schedule
+from duet_core.scenes.actors import ClipLayout
+from duet_core.scenes.events import draw_clip_questions
+from duet_core.scenes.layout import make_layout
+from duet_core.scenes.question import REFUSALS, UNKNOWN, Question
+from duet_core.scenes.questions import draw_questions
+from duet_core.scenes.wordings import Wordings, sloppy, trained
+from duet_core.train.labels import COLUMNS, GRID
+from duet_core.train.language import Drops
 from duet_core.train.loop import Phase
-from duet_core.train.memory import Views
+from duet_core.train.packing import Pack, pack
+from duet_core.train.pictures import Subject
+from duet_core.train.views import Views
+from duet_core.train.words import Speech
 
+ALL = GRID * GRID
 # How often an offered question is asked: what lags is asked more, what is easy less.
-ASKED = {
-    "existence": 0.5,
-    "location": 0.8,
-    "count": 0.9,
-    "relation": 1.0,
-    "colour": 0.7,
-    "background": 0.4,
-    "number": 1.0,
-    "caption": 1.0,
-}
-_MOST = 3  # questions of each kind offered per picture
-_LONGEST = 20  # questions asked per picture
-_REDUCED = (64, 200)  # patches of a reduced step
-_REDUCED_SHARE = 0.12  # of the steps of the last phase; the others are plain LLaVA
-_RANDOM_SHARE = 0.25  # of a reduced set of patches; the others are the most salient
+_ASKED = {"existence": 0.5, "background": 0.35, "colour": 0.7, "presence": 0.5, "total": 0.8, "location": 0.8}
+_MOST = 3  # questions of each kind offered per subject
+_OUTSIDE = 0.12  # share of questions from outside the world
+_CANONICAL = 0.25  # share of questions in canonical wording
+_FOREIGN = 0.06  # share of steps on pictures that are no scene
+_UNREAD = 0.06  # share of labels that a written token lacks, as a patch may be read wrong
+# Shares of pictures whose patches do not tell this at all, as the tower often cannot: it must be worked out.
+_HIDDEN = {"count": 0.7, "rank": 0.4}
+Diet = Literal["written", "pictures"]
+
+
+@dataclass(frozen=True)
+class LanguagePhase(Phase):
+    """A phase of the language model.
+
+    `diet`: scenes written down as words, or real pictures. `clips`: share of steps on clips, `clip_batch` of them at
+    most. `reduced`, `reduced_clips`: share of these steps with DUET in the loop, at budgets (average visual tokens per
+    layer and picture) drawn evenly on a log scale from `budgets`; its `stages` are drawn from. A batch is so small that
+    at most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them.
+    """
+
+    diet: Diet = "pictures"
+    clips: float = 0.0
+    clip_batch: int = 4
+    reduced: float = 0.0
+    reduced_clips: float = 1.0
+    budgets: tuple[float, float] = (40, 300)
+    clip_budgets: tuple[float, float] = (16, 300)
+    stages: tuple[Stages, ...] = ("both",)
+    tokens: int = 7500
+    questions: int = 10
+    apart: int = 4
+
+    def subjects(self, plan: Plan, frames: int, size: Size) -> int:
+        """How many subjects of so many frames a step takes."""
+        each = frames * (size.tokens if plan.dominant is None else plan.dominant + plan.contextual)
+        most = self.batch if frames == 1 else self.clip_batch
+        return most if self.diet == "written" else max(1, min(most, self.tokens // each))
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """B pictures: features (B, C + N, D) float32, labels (B, N, columns) int64, and the questions.
+    """B subjects: tower features (B, V, Dv) of the entering tokens, or None where they come as words.
 
-    C is 1 where CLS goes first, as in DUET, and else 0; labels are those of the N patches.
+    `labels` (B, V, columns) int64, zero where a token has none; `drops`: the pruning layers.
     """
 
-    features: torch.Tensor
-    labels: torch.Tensor
-    questions: list[list[Question]]
+    features: Tensor | None
+    labels: Tensor
+    pack: Pack
+    drops: Drops
+
+    def to(self, device: torch.device) -> Lesson:
+        """The same lesson on another device."""
+        features = None if self.features is None else self.features.to(device)
+        return Lesson(features, self.labels.to(device), self.pack.to(device), self.drops)
 
 
-def visible(saliency: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """The patches that enter: (B, count) in grid order; mostly salient, some at random."""
-    if count == GRID * GRID:
-        return np.broadcast_to(np.arange(count), (len(saliency), count))
-    salient = count - int(count * _RANDOM_SHARE)
-    rank = (-saliency).argsort(1).argsort(1)
-    chance = rng.random(saliency.shape) + 2.0 * (rank < salient)
-    return np.sort((-chance).argsort(1)[:, :count], 1)
+@dataclass(frozen=True, slots=True)
+class Library:
+    """All that lessons are made of."""
+
+    scenes: Views
+    foreign: Views
+    clips: Views
+    layers: int
+
+    @property
+    def size(self) -> Size:
+        """What plans depend on."""
+        return Size(ALL, self.layers)
 
 
-def ask(views: Views, row: int, rng: np.random.Generator) -> list[Question]:
-    """Fresh questions about one picture, 1 to 20."""
-    offered = draw_questions(views.layouts[row], rng, _MOST)
-    taken = [question for question in offered if rng.random() < ASKED[question.family]]
-    order = rng.permutation(len(taken))[:_LONGEST]
-    return [taken[k] for k in order] or list(offered[:1])
+def plan_of(budget: float | None, stages: Stages, size: Size) -> Plan:
+    """DUET's plan for a budget, or for one of its stages alone; None keeps everything."""
+    if budget is None:
+        return Plan(method="none")
+    return duet_schedule("duet", budget, size).only(stages)
 
 
-def gather(views: Views, rows: np.ndarray, patches: np.ndarray, cls: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (B, C + N, D) and label columns (B, N, columns) of the chosen patches."""
-    entering = np.pad(patches + 1, ((0, 0), (int(cls), 0)))  # 0 is CLS
-    features = views.features[rows[:, None], entering].astype(np.float32)
-    owner = views.owners[rows[:, None], patches]
-    labels = views.tables[rows[:, None], owner].astype(np.int64)
-    return torch.from_numpy(features), torch.from_numpy(labels)
-
-
-def lesson(views: Views, rows: np.ndarray, phase: Phase, rng: np.random.Generator) -> Lesson:
+def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
     """Everything one training step needs."""
-    tokens, cls = _budget(phase, rng)
-    patches = visible(views.saliency[rows], tokens, rng)
-    questions = [ask(views, int(row), rng) for row in rows]
-    return Lesson(*gather(views, rows, patches, cls), questions)
+    is_clip = rng.random() < phase.clips
+    plan = _draw_plan(phase, is_clip, library.size, rng)
+    most = phase.apart if plan.layers else phase.questions
+    views = library.clips if is_clip else library.foreign if rng.random() < _FOREIGN else library.scenes
+    many = min(len(views), phase.subjects(plan, views.frames, library.size))
+    subjects = rng.choice(len(views), many, replace=False)
+    asked = [ask(views.subjects[int(row)], rng, most) for row in subjects]
+    if phase.diet == "written":
+        labels = written(views, subjects, rng)
+        tokens = labels.shape[1] // views.frames
+        return Lesson(None, labels, pack(speech, asked, views.frames, tokens), ())
+    features, labels = entering(views, subjects, plan)
+    packed = pack(speech, asked, views.frames, features.shape[1] // views.frames)
+    return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)))
 
 
-def _budget(phase: Phase, rng: np.random.Generator) -> tuple[int, bool]:
-    """How many patches enter, and whether CLS does: reduced steps look like DUET's half the time."""
-    if phase.name == "whole" and rng.random() > _REDUCED_SHARE:
-        return phase.tokens, False
-    if phase.name == "few":
-        return phase.tokens, False
-    return int(rng.uniform(*_REDUCED)), bool(rng.random() < 0.5)
+def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.Generator) -> Plan:
+    reduced = phase.reduced_clips if is_clip else phase.reduced
+    if phase.diet == "written" or rng.random() >= reduced:
+        return plan_of(None, "both", size)
+    low, high = np.log(phase.clip_budgets if is_clip else phase.budgets)
+    stages = phase.stages[int(rng.integers(len(phase.stages)))]
+    return plan_of(float(np.exp(rng.uniform(low, high))), stages, size)
 
 
-def exam(views: Views, rows: np.ndarray, seed: int) -> Lesson:
-    """All patches, and one question of each kind, always the same."""
-    patches = np.broadcast_to(np.arange(GRID * GRID), (len(rows), GRID * GRID))
-    questions = [
-        list(draw_questions(views.layouts[int(row)], np.random.default_rng((seed, int(row))), 1)) for row in rows
-    ]
-    return Lesson(*gather(views, rows, patches), questions)
+def ask(subject: Subject, rng: np.random.Generator, most: int, wordings: Wordings | None = None) -> list[Question]:
+    """Fresh questions about a subject, 1 to `most`, worded and typed as visitors do."""
+    wordings = wordings or trained()
+    offered = offer(subject, rng, _MOST)
+    taken = [question for question in offered if rng.random() < _ASKED.get(question.family, 1.0)] or list(offered[:1])
+    chosen = [taken[k] for k in rng.permutation(len(taken))[:most]]
+    return [_worded(wordings.refusal(rng) if rng.random() < _OUTSIDE else one, rng, wordings) for one in chosen]
 
 
-def marks(questions: list[list[Question]], lengths: list[int], right: torch.Tensor) -> dict[str, float]:
-    """The share of questions answered without a wrong token, per family and overall."""
-    asked = [question for picture in questions for question in picture]
-    passed = [bool(part.all()) for part in right.split(lengths)]
-    marked = {"overall": sum(passed) / len(passed)}
-    for family in FAMILIES:
-        mine = [ok for question, ok in zip(asked, passed, strict=True) if question.family == family]
-        if mine:
-            marked[family] = sum(mine) / len(mine)
-    return marked
+def offer(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:
+    """Questions about a scene or a clip; those about anything, all unanswerable, for a picture that is no scene."""
+    if isinstance(subject, ClipLayout):
+        return list(draw_clip_questions(subject, rng, most))
+    if subject is not None:
+        return list(draw_questions(subject, rng, most))
+    elsewhere = draw_questions(make_layout(rng), rng, most)
+    return [replace(question, family=REFUSALS, answer=UNKNOWN) for question in elsewhere]
+
+
+def _worded(question: Question, rng: np.random.Generator, wordings: Wordings) -> Question:
+    if question.kind and rng.random() >= _CANONICAL:
+        question = wordings.reword(question, rng)
+    return replace(question, text=sloppy(question.text, rng))
+
+
+def entering(views: Views, subjects: np.ndarray, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Features (B, F * n1, Dv) of what enters under the plan, and its labels (B, F * n1, columns)."""
+    rows = views.rows(subjects)
+    features = torch.from_numpy(views.features[rows].astype(np.float32))  # (B * F, 577, Dv)
+    table = views.tables[rows[:, None], views.owners[rows]].astype(np.int64)  # (B * F, 576, columns)
+    labels = torch.from_numpy(np.pad(table, ((0, 0), (1, 0), (0, 0))))  # CLS shows nothing of its own
+    if plan.dominant is None:
+        tokens, labels = features[:, 1:], labels[:, 1:]
+    else:
+        keys = torch.from_numpy(views.keys[rows].astype(np.float32))
+        scores = torch.from_numpy(views.scores[rows].astype(np.float32))
+        merged = merge(features, keys, scores, plan.dominant, plan.contextual, plan.cluster_width)
+        tokens = merged.tokens  # (B * F, n1, Dv)
+        own = labels.gather(1, merged.dominant[..., None].expand(-1, -1, labels.shape[-1]))
+        labels = torch.nn.functional.pad(own, (0, 0, 0, tokens.shape[1] - own.shape[1]))  # merged ones show a mixture
+    shape = len(subjects), views.frames * tokens.shape[1]
+    return tokens.reshape(*shape, -1), labels.reshape(*shape, -1)
+
+
+def written(views: Views, subjects: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """The labels (B, F * n, columns) of a few tokens per picture: every thing some times, in reading order."""
+    rows = views.rows(subjects)
+    count = int(rng.integers(5, 13)) if views.frames > 1 else int(rng.integers(10, 41))
+    tables = views.tables[rows].astype(np.int64)
+    things = (tables[:, 1:, 0] > 0).sum(1)
+    chosen = rng.integers(0, things[:, None] + 1, (len(rows), count))
+    seats = np.minimum(np.arange(count), things[:, None])  # the first seats go to each thing once
+    chosen = np.where(np.arange(count) <= things[:, None], seats, chosen)
+    # Background tokens lie between the things, wherever.
+    order = np.where(chosen == 0, rng.random(chosen.shape) * (things[:, None] + 1), chosen)
+    chosen = np.take_along_axis(chosen, order.argsort(1), 1)
+    labels = tables[np.arange(len(rows))[:, None], chosen]  # (B * F, n, columns)
+    labels = labels * (rng.random(labels.shape) > _UNREAD)
+    for column, chance in _HIDDEN.items():
+        labels[..., list(COLUMNS).index(column)] *= rng.random((len(rows), 1)) > chance
+    return torch.from_numpy(labels).reshape(len(subjects), -1, len(COLUMNS))

@@ -1,102 +1,170 @@
-"""The loop both stages share: phases, a learning rate, a JSON log and checkpoints to resume from."""
+"""The loop that every training shares: phases, a learning rate, a JSON log, and checkpoints to resume from.
+
+It stands on accelerate, whose configuration alone decides whether one CPU, one GPU, many GPUs or FSDP do the work.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from accelerate import Accelerator
+from torch import Tensor, nn
+from tqdm import tqdm
 
-from duet_core.train.muon import Optimisers
+LOG_EVERY = 20  # steps
+CHECKPOINT = "checkpoint"
+LOG = "log.jsonl"
+_CLIP = 1.0  # the longest gradient
 
-WARM_UP = 40  # steps
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Phase:
-    """So many steps of so many pictures with so many visual tokens; lr changes linearly.
-
-    `cards` is how much likelier a picture with a number card is shown: digits are learnt last.
-    """
+    """So many steps of so many samples each; the learning rate changes linearly from `lr` to `lr_end`."""
 
     name: str
     steps: int
     batch: int
-    tokens: int
     lr: float
     lr_end: float
-    cards: float = 1.0
 
     def lr_at(self, step: int) -> float:
         """The learning rate of a step of this phase."""
         return self.lr + (self.lr_end - self.lr) * step / self.steps
 
 
-@dataclass(slots=True)
-class Run:
-    """Where one training stands and where it writes."""
+@dataclass
+class Progress:
+    """How many steps are done, and how many seconds of training they took; kept in the checkpoint."""
 
-    folder: Path
-    modules: nn.ModuleDict
-    optimisers: Optimisers
     done: int = 0
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, float]:
+        """What accelerate writes."""
+        return {"done": self.done, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Take up what accelerate read."""
+        self.done, self.seconds = int(state["done"]), float(state["seconds"])
+
+
+@dataclass
+class Trainer:
+    """A module whose forward returns its loss and the parts of it, its optimisers, and where the run stands.
+
+    `optimisers` holds each optimiser with its share of the learning rate. `module` and optimisers are those that
+    accelerate prepared.
+    """
+
+    accelerator: Accelerator
+    module: nn.Module
+    optimisers: Sequence[tuple[Any, float]]
+    folder: Path
+    warm_up: int = 40
+    progress: Progress = field(default_factory=Progress)
+
+    @classmethod
+    def prepare(
+        cls,
+        accelerator: Accelerator,
+        module: nn.Module,
+        optimisers: Sequence[tuple[torch.optim.Optimizer, float]],
+        folder: Path,
+        warm_up: int = 40,
+    ) -> Trainer:
+        """Hand module and optimisers to accelerate, and go on where a run in `folder` stopped."""
+        bare, shares = zip(*optimisers, strict=True)
+        module, *bare = accelerator.prepare(module, *bare)
+        trainer = cls(accelerator, module, list(zip(bare, shares, strict=True)), folder, warm_up)
+        accelerator.register_for_checkpointing(trainer.progress)
+        folder.mkdir(parents=True, exist_ok=True)
+        if (folder / CHECKPOINT).is_dir():
+            accelerator.load_state(str(folder / CHECKPOINT))
+        return trainer
+
+    def train(
+        self,
+        phases: Sequence[Phase],
+        batch_of: Callable[[Any, int], tuple[Any, ...]],
+        check: Callable[[], dict[str, float]] | None = None,
+        check_every: int = 0,
+    ) -> None:
+        """Run the phases from where the run stands.
+
+        `batch_of(phase, step)` makes what the module's forward takes; `check()` is logged every `check_every` steps
+        and at the end of each phase, when a checkpoint is written too.
+        """
+        total, start = sum(phase.steps for phase in phases), 0
+        with tqdm(total=total, initial=self.progress.done, unit=" steps", disable=None) as bar:
+            for phase in phases:
+                for step in range(max(0, self.progress.done - start), phase.steps):
+                    self._step(phase, step, batch_of)
+                    bar.update()
+                    if step + 1 == phase.steps or (check_every and self.progress.done % check_every == 0):
+                        self._checkpoint(check)
+                start += phase.steps
+
+    def _step(self, phase: Phase, step: int, batch_of: Callable[[Any, int], tuple[Any, ...]]) -> None:
+        began = time.perf_counter()
+        loss, parts = self.module(*batch_of(phase, self.progress.done))
+        self.accelerator.backward(loss)
+        lr = phase.lr_at(step) * min(1.0, (self.progress.done + 1) / self.warm_up)
+        self._update(lr)
+        took = time.perf_counter() - began
+        self.progress.done, self.progress.seconds = self.progress.done + 1, self.progress.seconds + took
+        if self.progress.done % LOG_EVERY == 0 or step + 1 == phase.steps:
+            figures = {name: float(part) for name, part in {"loss": loss.detach(), **parts}.items()}
+            self.log({"phase": phase.name, "lr": lr, "per_s": phase.batch / took, "losses": figures})
+
+    def _update(self, lr: float) -> None:
+        self.accelerator.clip_grad_norm_(self.module.parameters(), _CLIP)
+        for optimiser, share in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = lr * share
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    def _checkpoint(self, check: Callable[[], dict[str, float]] | None) -> None:
+        """Write everything beside the last checkpoint, then put it in its place."""
+        fresh, place = self.folder / "writing", self.folder / CHECKPOINT
+        self.accelerator.save_state(str(fresh))
+        if self.accelerator.is_main_process:
+            shutil.rmtree(place, ignore_errors=True)
+            fresh.rename(place)
+        if check is not None:
+            self.log({"check": check()})
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append one JSON line to log.jsonl."""
-        line = json.dumps({"time": time.strftime("%H:%M:%S"), **_rounded(row)})
-        with (self.folder / "log.jsonl").open("a") as file:
-            file.write(line + "\n")
+        """Append one JSON line to log.jsonl, with the step and the seconds of training."""
+        if self.accelerator.is_main_process:
+            head = {"step": self.progress.done, "seconds": self.progress.seconds}
+            with (self.folder / LOG).open("a") as file:
+                file.write(json.dumps(_rounded({**head, **row})) + "\n")
 
-    def save(self) -> None:
-        """Write weights, optimiser states and the step count."""
-        states = [optimiser.state_dict() for optimiser, _ in self.optimisers.shares]
-        state = {"modules": self.modules.state_dict(), "optimisers": states, "done": self.done}
-        torch.save(state, self.folder / "part.pt")
-        (self.folder / "part.pt").replace(self.folder / "last.pt")
 
-    def resume(self) -> None:
-        """Continue from the last checkpoint, if there is one."""
-        if (self.folder / "last.pt").exists():
-            state = torch.load(self.folder / "last.pt", weights_only=True)
-            self.modules.load_state_dict(state["modules"])
-            for (optimiser, _), saved in zip(self.optimisers.shares, state["optimisers"], strict=True):
-                optimiser.load_state_dict(saved)
-            self.done = state["done"]
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's log, oldest first."""
+    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with four decimals, inner rows too."""
+    """The row with six significant digits, inner rows too."""
     return {
-        key: _rounded(value) if isinstance(value, dict) else round(value, 4) if isinstance(value, float) else value
+        key: _rounded(value)
+        if isinstance(value, dict)
+        else float(f"{value:.6g}")
+        if isinstance(value, float)
+        else value
         for key, value in row.items()
     }
 
 
-def train(
-    run: Run,
-    phases: tuple[Phase, ...],
-    loss_of: Callable[[Phase, int], tuple[torch.Tensor, dict[str, float]]],
-    check: Callable[[], dict[str, float]],
-    check_every: int,
-) -> None:
-    """Run the phases from where the run stands; `check` is logged now and then, and at the end."""
-    start = 0
-    for phase in phases:
-        for step in range(max(0, run.done - start), phase.steps):
-            began = time.perf_counter()
-            loss, parts = loss_of(phase, start + step)
-            loss.backward()
-            run.optimisers.step(phase.lr_at(step) * min(1.0, (start + step + 1) / WARM_UP))
-            run.done = start + step + 1
-            if run.done % 20 == 0:
-                pace = phase.batch / (time.perf_counter() - began)
-                run.log({"phase": phase.name, "step": run.done, "per_s": pace, "losses": parts})
-            if run.done % check_every == 0 or step + 1 == phase.steps:
-                run.save()
-                run.log({"step": run.done, "check": check()})
-        start += phase.steps
+Losses = tuple[Tensor, dict[str, Tensor]]
+"""A loss, and its parts by name."""

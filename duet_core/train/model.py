@@ -45,7 +45,7 @@ def build_config(sizes: Sizes, vocabulary: int, special: dict[str, int]) -> Llav
         num_attention_heads=heads,
         num_key_value_heads=heads,
         head_dim=sizes.head_dim,
-        max_position_embeddings=2048,
+        max_position_embeddings=8192,
         tie_word_embeddings=False,
         bos_token_id=special["bos"],
         eos_token_id=special["eos"],

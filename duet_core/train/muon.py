@@ -10,15 +10,15 @@ from torch import nn
 
 
 def orthogonalise(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """Bring every singular value of (n, rows, columns) matrices near 1 by Newton-Schulz steps."""
+    """Bring every singular value of (n, rows, columns) matrices near 1 by Newton-Schulz steps; bf16 is enough."""
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x = (matrices.mT if tall else matrices).bfloat16()
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
         # Coefficients of Jordan et al., "Muon" (2024).
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -51,26 +51,10 @@ class Muon(torch.optim.Optimizer):
             matrix.add_(update, alpha=-group["lr"] * size)
 
 
-class Optimisers:
-    """Muon and AdamW stepped together, with one learning rate and gradients clipped to norm 1."""
-
-    def __init__(self, hidden: list[nn.Parameter], rest: list[nn.Parameter]) -> None:
-        self.parameters = [*hidden, *rest]
-        adamw = torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
-        self.shares = ((Muon(hidden, lr=0.0), 1.0), (adamw, 0.5))
-
-    def step(self, lr: float) -> None:
-        """Clip, update with Muon at `lr` and AdamW at half of it, and clear the gradients."""
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for optimiser, share in self.shares:
-            for group in optimiser.param_groups:
-                group["lr"] = lr * share
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-
-
-def split_matrices(layers: nn.Module, others: Iterable[nn.Parameter]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The matrices inside `layers`, and everything else of `layers` and `others`."""
-    inside = list(layers.parameters())
-    hidden = [weight for weight in inside if weight.ndim == 2]
-    return hidden, [weight for weight in inside if weight.ndim != 2] + list(others)
+def optimisers(inner: Iterable[nn.Module], ends: Iterable[nn.Module]) -> list[tuple[torch.optim.Optimizer, float]]:
+    """Muon for the matrices of the inner modules and AdamW for all else, each with its share of the learning rate."""
+    inside = [weight for module in inner for weight in module.parameters()]
+    rest = [weight for weight in inside if weight.ndim != 2]
+    rest += [weight for module in ends for weight in module.parameters()]
+    adamw = torch.optim.AdamW(rest, lr=0.0, betas=(0.9, 0.98), weight_decay=0.0)
+    return [(Muon([weight for weight in inside if weight.ndim == 2], lr=0.0), 1.0), (adamw, 0.5)]

@@ -1,88 +1,132 @@
-"""The numbers of a training: how many pictures, which phases, which sizes."""
+"""The numbers of duet-mini's training: which pictures, which phases, which sizes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from duet_core.scenes.scene import FIRST_TRAINING_SEED
-from duet_core.train.labels import GRID
-from duet_core.train.loop import Phase
+from duet_core.train.lessons import LanguagePhase
 from duet_core.train.model import Sizes
+from duet_core.train.pictures import PictureSet
+from duet_core.train.tower import TowerPhase
 
-ALL = GRID * GRID
-SET_DISTANCE = 100_000  # seeds between two sets of pictures
-
-
-@dataclass(frozen=True, slots=True)
-class PictureSet:
-    """So many scenes with at least so many objects, from their own range of training seeds."""
-
-    name: str
-    number: int
-    count: int
-    least: int
-
-    @property
-    def seeds(self) -> range:
-        """The seeds of the set; never those of visitors, tests and the bench."""
-        first = FIRST_TRAINING_SEED + self.number * SET_DISTANCE
-        return range(first, first + self.count)
+_WHOLE = ("scenes", "dense", "scenes", "frames", "scenes", "dense", "scenes", "frames", "scenes", "dense", "scenes")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything that decides a training.
 
-    `remembered` is how many of the normal pictures the language model learns from.
+    `written` are the scenes, pictures that are no scene, and clips that the language model only reads about.
+    `tower_sets` are painted for the tower, by the names that its phases use; the views of `scenes`, `foreign` and
+    `clips` teach the language model; `check_scenes` and `check_clips` are for the exams.
     """
 
     sizes: Sizes
-    dense: PictureSet
-    normal: PictureSet
-    check: PictureSet
-    remembered: int
-    tower: tuple[Phase, ...]
-    align: Phase
-    language: tuple[Phase, ...]
+    tower_sets: dict[str, PictureSet]
+    written: tuple[PictureSet, PictureSet, PictureSet]
+    scenes: PictureSet
+    foreign: PictureSet
+    clips: PictureSet
+    check_scenes: PictureSet
+    check_clips: PictureSet
+    tower: tuple[TowerPhase, ...]
+    speak: tuple[LanguagePhase, ...]
+    align: LanguagePhase
+    answer: tuple[LanguagePhase, ...]
+    duet: tuple[LanguagePhase, ...]
     check_every: int
-    check_pictures: int
 
 
 DUET_MINI = Recipe(
     sizes=Sizes(),
-    dense=PictureSet("dense", 0, 6000, 4),
-    normal=PictureSet("normal", 1, 8000, 1),
-    check=PictureSet("check", 9, 300, 1),
-    remembered=5000,
+    tower_sets={
+        "dense": PictureSet("dense", 0, 8000, least=4),
+        "scenes": PictureSet("scenes", 1, 12000),
+        "foreign": PictureSet("foreign", 3, 1200, "foreign"),
+        "frames": PictureSet("frames", 4, 400, "clip"),
+    },
+    written=(
+        PictureSet("written-scenes", 2, 30000),
+        PictureSet("written-foreign", 6, 50, "foreign"),
+        PictureSet("written-clips", 5, 15000, "clip"),
+    ),
+    scenes=PictureSet("scene-views", 1, 7000),
+    foreign=PictureSet("foreign-views", 3, 600, "foreign"),
+    clips=PictureSet("clip-views", 4, 1500, "clip"),
+    check_scenes=PictureSet("check-scenes", 9, 200),
+    check_clips=PictureSet("check-clips", 8, 60, "clip"),
     tower=(
-        Phase("patches", 980, 32, 160, 2e-3, 6e-4),
-        Phase("digits", 140, 32, 160, 1.2e-3, 1e-3),
-        Phase("whole", 140, 12, ALL, 1.2e-3, 9e-4),
-        Phase("settle", 250, 12, ALL, 9e-4, 1e-5, cards=4.0),
-        Phase("cards", 240, 48, 112, 8e-4, 6e-4, cards=30.0),
-        Phase("finish", 130, 12, ALL, 6e-4, 1e-5, cards=4.0),
+        TowerPhase("windows", 2400, 48, 2e-3, 6e-4, window=12, sets=("dense", "scenes")),
+        TowerPhase("whole", 1200, 16, 1.2e-3, 1e-5, sets=(*_WHOLE, "foreign")),
     ),
-    align=Phase("align", 300, 16, 128, 4e-3, 4e-4),
-    language=(
-        Phase("few", 300, 16, 40, 3e-3, 2.7e-3),
-        Phase("some", 200, 16, 128, 2.7e-3, 2.2e-3),
-        Phase("whole", 380, 12, ALL, 2.2e-3, 2e-5),
+    speak=(LanguagePhase("speak", 550, 32, 3e-3, 1e-3, diet="written", clips=0.3, clip_batch=12, questions=12),),
+    align=LanguagePhase("align", 220, 12, 4e-3, 4e-4),
+    answer=(LanguagePhase("answer", 900, 12, 1.5e-3, 1e-4),),
+    duet=(
+        LanguagePhase(
+            "duet",
+            1500,
+            24,
+            1.5e-3,
+            1e-5,
+            clips=0.5,
+            clip_batch=12,
+            reduced=0.75,
+            reduced_clips=0.92,
+            stages=("both", "both", "1"),
+        ),
     ),
-    check_every=100,
-    check_pictures=96,
+    check_every=200,
 )
 
-_STEPS = (Phase("few", 2, 2, 16, 1e-3, 1e-3), Phase("whole", 1, 2, ALL, 1e-3, 1e-3))
+
+def _few(count: int, clips: int) -> dict[str, Any]:
+    """The sets of a recipe that only shows that it works."""
+    sets = {name: PictureSet(name, 0, count, least=1) for name in ("dense", "scenes")}
+    foreign = PictureSet("foreign", 3, count // 2, "foreign")
+    return {
+        "tower_sets": sets | {"frames": PictureSet("frames", 4, clips, "clip"), "foreign": foreign},
+        "written": (
+            PictureSet("written-scenes", 2, 50 * count),
+            PictureSet("written-foreign", 6, 2, "foreign"),
+            PictureSet("written-clips", 5, 50 * clips, "clip"),
+        ),
+        "scenes": PictureSet("scene-views", 1, count),
+        "foreign": PictureSet("foreign-views", 3, count // 2, "foreign"),
+        "clips": PictureSet("clip-views", 4, clips, "clip"),
+        "check_scenes": PictureSet("check-scenes", 9, count // 2),
+        "check_clips": PictureSet("check-clips", 8, 1, "clip"),
+    }
+
+
+SHORT = Recipe(
+    sizes=Sizes(),
+    **_few(48, 6),
+    tower=(TowerPhase("windows", 40, 16, 2e-3, 6e-4, window=8, sets=("dense", "frames", "foreign")),),
+    speak=(LanguagePhase("speak", 100, 16, 3e-3, 1.5e-3, diet="written", clips=0.2, clip_batch=6, questions=8),),
+    align=LanguagePhase("align", 20, 8, 4e-3, 1e-3),
+    answer=(LanguagePhase("answer", 6, 4, 1e-3, 1e-4, questions=6),),
+    duet=(LanguagePhase("duet", 10, 8, 1e-3, 1e-4, clips=0.3, clip_batch=4, reduced=0.8, budgets=(40, 120)),),
+    check_every=100,
+)
+"""The whole recipe at full size in two or three minutes, for the tests: it must come down to a stated loss."""
+
 TINY = Recipe(
-    sizes=Sizes(32, 2, 2, 64, 64, 2, 64),
-    dense=PictureSet("dense", 0, 8, 1),
-    normal=PictureSet("normal", 1, 8, 1),
-    check=PictureSet("check", 9, 8, 1),
-    remembered=8,
-    tower=_STEPS,
-    align=Phase("align", 2, 2, 16, 1e-3, 1e-3),
-    language=_STEPS,
+    sizes=Sizes(32, 2, 2, 64, 64, 4, 64),
+    **_few(4, 1),
+    tower=(
+        TowerPhase("windows", 2, 2, 1e-3, 1e-3, window=6, sets=("dense", "frames")),
+        TowerPhase("whole", 1, 2, 1e-3, 1e-3, sets=("foreign",)),
+    ),
+    speak=(LanguagePhase("speak", 2, 2, 1e-3, 1e-3, diet="written", clips=0.5, clip_batch=1, questions=3),),
+    align=LanguagePhase("align", 1, 2, 1e-3, 1e-3),
+    answer=(LanguagePhase("answer", 1, 2, 1e-3, 1e-3, questions=3),),
+    duet=(
+        LanguagePhase("duet", 3, 2, 1e-3, 1e-3, clips=0.5, clip_batch=1, reduced=1.0, budgets=(20, 40), questions=3),
+    ),
     check_every=2,
-    check_pictures=2,
 )
 """A rehearsal of seconds, for the tests: the same path, nothing learnt."""
+
+RECIPES = {"whole": DUET_MINI, "short": SHORT, "tiny": TINY}

@@ -1,159 +1,166 @@
-"""The two stages of a training, one after the other: see, then answer."""
+"""The stages of duet-mini's training, each a module whose forward is a loss: see, then speak, then answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from accelerate import Accelerator
+from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration
 
-from duet_core.train.labels import COLUMNS
-from duet_core.train.language import Alignment, answer_logits
-from duet_core.train.lessons import Lesson, exam, gather, lesson, marks, visible
-from duet_core.train.loop import Phase, Run, train
-from duet_core.train.memory import Views
-from duet_core.train.muon import Optimisers, split_matrices
-from duet_core.train.packing import pack
-from duet_core.train.pictures import Pictures
-from duet_core.train.recipe import Recipe
-from duet_core.train.tower import TowerHeads, tower_accuracy, tower_loss
+from duet_core.train.exam import Exam, sit
+from duet_core.train.language import answer_logits
+from duet_core.train.lessons import LanguagePhase, Lesson, Library, draw_lesson
+from duet_core.train.lexicon import Lexicon
+from duet_core.train.loop import Losses, Trainer
+from duet_core.train.muon import optimisers
+from duet_core.train.pictures import Painted
+from duet_core.train.tower import TowerHeads, TowerPhase, tower_accuracy, tower_loss
 from duet_core.train.words import Speech
 
-_FEW_OBJECTS = 3
 _ALIGN_WEIGHT = 0.25
-_ALIGNED = 128  # patches of a picture that the alignment looks at in a step
-_EXAM_BATCH = 12
+_ALIGNED = 128  # tokens of a subject that the alignment looks at in a step
+_NOISE = 0.35  # of written tokens, as a share of their length: no projector will ever be exact
+
+
+class TowerLesson(nn.Module):
+    """The tower and its readings; forward is their loss."""
+
+    def __init__(self, tower: CLIPVisionModel) -> None:
+        super().__init__()
+        self.tower, self.heads = tower, TowerHeads(tower.config.hidden_size)
+
+    def forward(self, images: Tensor, labels: Tensor, window: int) -> Losses:
+        """See `tower_loss`."""
+        return tower_loss(self.tower, self.heads, images, labels, window)
 
 
 def train_tower(
-    tower: CLIPVisionModel, sets: tuple[Pictures, Pictures], check: Pictures, recipe: Recipe,
-    folder: Path,
+    tower: CLIPVisionModel, sets: dict[str, Painted], check: Painted, phases: Sequence[TowerPhase], folder: Path,
+    accelerator: Accelerator, check_every: int,
 ) -> None:  # fmt: skip
-    """Teach the tower its patches, on the two sets of pictures by turns; the tower is changed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    heads = TowerHeads(tower.config.hidden_size)
-    ends = (tower.embeddings, tower.pre_layrnorm, heads)
-    others = [weight for end in ends for weight in end.parameters()]
-    modules = nn.ModuleDict({"tower": tower, "heads": heads})
+    """Teach the tower its patches, on the sets by turns; the tower is changed."""
+    tower.set_attn_implementation("chunked")
+    lesson = TowerLesson(tower)
     # The last layer is not trained: LLaVA reads the one before it.
-    run = Run(folder, modules, Optimisers(*split_matrices(tower.encoder.layers[:-1], others)))
-    run.resume()
+    inner = tower.encoder.layers[:-1]
+    ends = (tower.embeddings, tower.pre_layrnorm, lesson.heads)
+    trainer = Trainer.prepare(accelerator, lesson, optimisers(inner, ends), folder)
 
-    def loss_of(phase: Phase, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        pictures, rng = sets[step % len(sets)], np.random.default_rng(step)
-        chances = _chances(pictures, phase.cards)
-        rows = np.sort(rng.choice(len(pictures), phase.batch, replace=False, p=chances))
-        return tower_loss(tower, heads, pictures, rows, phase.tokens)
+    def batch_of(phase: TowerPhase, step: int) -> tuple[Tensor, Tensor, int]:
+        rng = np.random.default_rng((step, accelerator.process_index))
+        pictures = sets[phase.sets[step % len(phase.sets)]]
+        return phase.draw(pictures, rng, accelerator.device)
 
-    train(run, recipe.tower, loss_of, lambda: tower_accuracy(tower, heads, check), recipe.check_every)
+    def check_now() -> dict[str, float]:
+        return tower_accuracy(tower, lesson.heads, check)
+
+    trainer.train(phases, batch_of, check_now, check_every)
+    tower.set_attn_implementation("sdpa")
 
 
-def _chances(pictures: Pictures, card_weight: float) -> np.ndarray:
-    """How likely each picture is shown, those with a card so many times likelier."""
-    with_card = pictures.tables[..., list(COLUMNS).index("units")].any(1)
-    weights = np.where(with_card, card_weight, 1.0)
-    return weights / weights.sum()
+class LanguageLesson(nn.Module):
+    """Projector and language model; forward is the loss of answers and of the alignment."""
+
+    def __init__(self, model: LlavaForConditionalGeneration, lexicon: Lexicon) -> None:
+        super().__init__()
+        self.llama, self.head = model.model.language_model, model.lm_head
+        self.projector = model.model.multi_modal_projector
+        self.lexicon = lexicon
+
+    @property
+    def table(self) -> Tensor:
+        """The word embeddings (V, D)."""
+        return self.llama.embed_tokens.weight
+
+    def tokens(self, lesson: Lesson) -> Tensor:
+        """The visual tokens (B, V, D) that enter: projected features, or words with some noise."""
+        if lesson.features is not None:
+            return self.projector(lesson.features)
+        exact = self.lexicon.write(lesson.labels, self.table)
+        return exact + _NOISE * torch.randn_like(exact) if self.training else exact
+
+    def answer(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
+        """Logits (A, V) and true tokens (A,) of all answers."""
+        return answer_logits(self.llama, self.head, self.tokens(lesson), lesson.pack, lesson.drops)
+
+    def forward(self, lesson: Lesson) -> Losses:
+        """The loss of one lesson, and its parts."""
+        seen = self.tokens(lesson)
+        logits, truth = answer_logits(self.llama, self.head, seen, lesson.pack, lesson.drops)
+        loss = F.cross_entropy(logits.float(), truth)
+        right = (logits.argmax(-1) == truth).float().mean()
+        if lesson.features is None:
+            return loss, {"answer": loss.detach(), "right": right}
+        some = torch.randperm(seen.shape[1], device=seen.device)[:_ALIGNED]
+        aligned = self.lexicon.alignment(seen[:, some], lesson.labels[:, some], self.table)
+        return loss + _ALIGN_WEIGHT * aligned, {"answer": loss.detach(), "align": aligned.detach(), "right": right}
+
+
+class AlignLesson(nn.Module):
+    """The projector alone; forward is how far patches lie from the words for what they show."""
+
+    table: Tensor
+
+    def __init__(self, model: LlavaForConditionalGeneration, lexicon: Lexicon) -> None:
+        super().__init__()
+        self.projector, self.lexicon = model.model.multi_modal_projector, lexicon
+        words: Any = model.get_input_embeddings()
+        self.register_buffer("table", words.weight.detach(), persistent=False)
+
+    def forward(self, lesson: Lesson) -> Losses:
+        """The alignment loss of one lesson."""
+        loss = self.lexicon.alignment(self.projector(lesson.features), lesson.labels, self.table)
+        return loss, {"align": loss.detach()}
 
 
 @dataclass(frozen=True, slots=True)
 class Pupil:
-    """What stage two trains: a model whose tower is frozen, and its alignment losses."""
+    """What the later stages train, and with what: everything but the lessons."""
 
     model: LlavaForConditionalGeneration
-    alignment: Alignment
     speech: Speech
-
-    @property
-    def projector(self) -> nn.Module:
-        """The MLP between the tower and the language model."""
-        return self.model.model.multi_modal_projector
-
-    @property
-    def table(self) -> torch.Tensor:
-        """The word embeddings, (V, D)."""
-        return self.model.model.language_model.embed_tokens.weight
-
-    def answer(self, given: Lesson) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits (A, V) and truth (A,) of all answer tokens, and the projected tokens (B, N, D)."""
-        seen = self.projector(given.features)
-        packed = pack(self.speech, given.questions, given.features.shape[1])
-        return *answer_logits(self.model, seen, packed), seen
+    lexicon: Lexicon
+    exams: Sequence[Exam]
 
 
-def align_projector(pupil: Pupil, views: Views, phase: Phase) -> None:
+def align_projector(
+    pupil: Pupil, library: Library, phase: LanguagePhase, folder: Path, accelerator: Accelerator
+) -> None:
     """Bring projected patches near the words for what they show, before any question is asked."""
-    hidden, rest = split_matrices(pupil.projector, pupil.alignment.parameters())
-    optimisers = Optimisers(hidden, rest)
-    rng = np.random.default_rng(phase.steps)
-    for step in range(phase.steps):
-        rows = rng.choice(len(views), phase.batch, replace=False)
-        patches = visible(views.saliency[rows], phase.tokens, rng)
-        features, labels = gather(views, rows, patches)
-        pupil.alignment(pupil.projector(features), labels, pupil.table).backward()
-        optimisers.step(phase.lr_at(step))
+    lesson = AlignLesson(pupil.model, pupil.lexicon)
+    trainer = Trainer.prepare(accelerator, lesson, optimisers([lesson.projector], ()), folder)
+    trainer.train([phase], lambda phase, step: (_lesson(pupil, library, phase, step, accelerator),))
 
 
-def train_language(pupil: Pupil, views: Views, check: Views, recipe: Recipe, folder: Path) -> dict[str, float]:
-    """Teach projector and language model to answer; returns the marks of the last check."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model = pupil.model
-    model.model.vision_tower.requires_grad_(False)
-    if not (folder / "last.pt").exists():
-        align_projector(pupil, views, recipe.align)
-    llama = model.model.language_model
-    ends = (llama.embed_tokens, llama.norm, model.lm_head, pupil.projector, pupil.alignment)
-    others = [weight for end in ends for weight in end.parameters()]
-    # Not the tower: a checkpoint must never bring back another one than the views came from.
-    names = ("llama", "projector", "lm_head", "align")
-    parts = (llama, pupil.projector, model.lm_head, pupil.alignment)
-    modules = nn.ModuleDict(dict(zip(names, parts, strict=True)))
-    run = Run(folder, modules, Optimisers(*split_matrices(llama.layers, others)))
-    run.resume()
-    pools = {"few": _with_few_objects(views), "all": np.arange(len(views))}
+def train_language(
+    pupil: Pupil, library: Library, phases: Sequence[LanguagePhase], folder: Path, accelerator: Accelerator,
+    check_every: int,
+) -> dict[str, float]:  # fmt: skip
+    """Teach projector and language model to answer; returns the marks of the exams."""
+    pupil.model.model.vision_tower.requires_grad_(False)
+    lesson = LanguageLesson(pupil.model, pupil.lexicon).train()
+    llama = lesson.llama
+    ends = (llama.embed_tokens, llama.norm, lesson.head, lesson.projector)
+    trainer = Trainer.prepare(accelerator, lesson, optimisers(llama.layers, ends), folder)
 
-    def loss_of(phase: Phase, step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng((7, step))
-        pool = pools["few" if phase.name == "few" else "all"]
-        return _answer_loss(pupil, views, rng.choice(pool, phase.batch, replace=False), phase, rng)
+    def check() -> dict[str, float]:
+        lesson.eval()
+        with accelerator.autocast():
+            marks = sit(lesson, pupil.speech, pupil.exams)
+        lesson.train()
+        return marks
 
-    train(run, recipe.language, loss_of, lambda: sit_exam(pupil, check, recipe), recipe.check_every)
-    return sit_exam(pupil, check, recipe)
+    trainer.train(phases, lambda phase, step: (_lesson(pupil, library, phase, step, accelerator),), check, check_every)
+    return check()
 
 
-def _with_few_objects(views: Views) -> np.ndarray:
-    few = [len(layout.objects) <= _FEW_OBJECTS for layout in views.layouts]
-    return np.flatnonzero(few)
-
-
-def _answer_loss(
-    pupil: Pupil, views: Views, rows: np.ndarray, phase: Phase, rng: np.random.Generator
-) -> tuple[torch.Tensor, dict[str, float]]:
-    given = lesson(views, rows, phase, rng)
-    logits, truth, seen = pupil.answer(given)
-    loss = F.cross_entropy(logits, truth)
-    count = given.labels.shape[1]
-    some = rng.permutation(count)[:_ALIGNED]  # enough to keep the words, and cheaper than all
-    patches = seen[:, -count:][:, some]
-    aligned = pupil.alignment(patches, given.labels[:, some], pupil.table)
-    right = (logits.argmax(-1) == truth).float().mean()
-    parts = {"answer": loss.item(), "align": aligned.item(), "right": right.item()}
-    return loss + _ALIGN_WEIGHT * aligned, parts
-
-
-@torch.no_grad()
-def sit_exam(pupil: Pupil, check: Views, recipe: Recipe) -> dict[str, float]:
-    """Marks per family on unseen scenes, with all visual tokens."""
-    questions, lengths, right = [], [], []
-    count = min(recipe.check_pictures, len(check))
-    for rows in np.array_split(np.arange(count), -(-count // _EXAM_BATCH)):
-        given = exam(check, rows, seed=count)
-        logits, truth, _ = pupil.answer(given)
-        right.append(logits.argmax(-1) == truth)
-        questions += given.questions
-        asked = (question for picture in given.questions for question in picture)
-        lengths += [len(pupil.speech.turn(question).answered) for question in asked]
-    return marks(questions, lengths, torch.cat(right))
+def _lesson(pupil: Pupil, library: Library, phase: LanguagePhase, step: int, accelerator: Accelerator) -> Lesson:
+    rng = np.random.default_rng((7, step, accelerator.process_index))
+    return draw_lesson(library, pupil.speech, phase, rng).to(accelerator.device)

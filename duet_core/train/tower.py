@@ -7,27 +7,29 @@ saliency. Most steps see only some of the patches, which is what makes this affo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPVisionModel
 
 from duet_core.train.labels import COLUMNS, GRID
-from duet_core.train.pictures import Pictures
+from duet_core.train.loop import Phase
+from duet_core.train.pictures import Painted
 
 _WEIGHTS = {"kind": 1.0, "colour": 0.5, "place": 0.5, "rank": 0.5, "count": 0.5}
 _WEIGHTS |= {"tens": 2.0, "units": 2.0, "background": 0.3, "present": 1.0}
-_OBJECT_SHARE = 0.7  # how strongly patches of objects are preferred to background
-_CARD_SHARE = 0.5  # and those of cards to those of other objects: digits are learnt last
+_WHOLE = ("rank", "count")  # what only the whole picture tells
 
 
-def pixels(images: np.ndarray) -> torch.Tensor:
+def pixels(images: Tensor) -> Tensor:
     """uint8 (B, 336, 336, 3) to float (B, 3, 336, 336) in [-1, 1], as the image processor does."""
-    return torch.tensor(images).permute(0, 3, 1, 2).float() / 127.5 - 1.0  # (B, 3, S, S)
+    return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0  # (B, 3, S, S)
 
 
-def features(tower: CLIPVisionModel, images: torch.Tensor, keep: torch.Tensor | None = None) -> torch.Tensor:
+def features(tower: CLIPVisionModel, images: Tensor, keep: Tensor | None = None) -> Tensor:
     """Layer -2 of the tower, CLS first: (B, 1 + K, D).
 
     `keep` (B, K) limits the run to some patches (0 is the first patch); None keeps all of them.
@@ -49,7 +51,7 @@ class PatchHeads(nn.ModuleDict):
     def __init__(self, width: int) -> None:
         super().__init__({name: nn.Linear(width, count) for name, count in COLUMNS.items()})
 
-    def losses(self, hidden: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(self, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Cross-entropies by column; hidden is (B, K, D), labels (B, K, columns)."""
         losses = {}
         for column, (name, head) in enumerate(self.items()):
@@ -69,7 +71,7 @@ class TowerHeads(nn.Module):
         self.patch = PatchHeads(width)
         self.present = nn.Linear(width, COLUMNS["kind"] - 1)
 
-    def forward(self, hidden: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(self, hidden: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Losses by name; hidden is (B, 1 + K, D), labels (B, K, columns)."""
         losses = self.patch.losses(hidden[:, 1:], labels)
         losses["present"] = F.binary_cross_entropy_with_logits(
@@ -78,44 +80,74 @@ class TowerHeads(nn.Module):
         return losses
 
     @staticmethod
-    def presence(labels: torch.Tensor) -> torch.Tensor:
+    def presence(labels: Tensor) -> Tensor:
         """Which kinds own a patch: (B, kinds) float of 0 and 1."""
-        present = torch.zeros(len(labels), COLUMNS["kind"])
+        present = torch.zeros(len(labels), COLUMNS["kind"], device=labels.device)
         return present.scatter_(1, labels[..., 0], 1.0)[:, 1:]
 
 
-def patch_labels(pictures: Pictures, rows: np.ndarray) -> torch.Tensor:
+def patch_labels(pictures: Painted, rows: np.ndarray) -> Tensor:
     """The label columns of every patch: (B, 576, columns) int64."""
     owner, tables = pictures.owners[rows], pictures.tables[rows]
     return torch.from_numpy(tables[np.arange(len(rows))[:, None], owner].astype(np.int64))
 
 
-def choose(labels: torch.Tensor, count: int) -> torch.Tensor:
-    """Random patches, those of objects preferred: (B, count) indices in grid order."""
-    chance = torch.rand(labels.shape[:2]) + _OBJECT_SHARE * (labels[..., 0] > 0)
-    chance += _CARD_SHARE * (labels[..., list(COLUMNS).index("tens")] > 0)
-    return chance.topk(count, dim=1).indices.sort(1).values
+def choose_windows(labels: Tensor, side: int, card_share: float = 0.4) -> Tensor:
+    """A square window of side x side patches round a random object of each picture: (B, side * side) in grid order.
+
+    Cards are chosen more often than their area would have it, since digits are learnt last.
+    """
+    column = list(COLUMNS).index("tens")
+    cards, objects = labels[..., column] > 0, labels[..., 0] > 0
+    weights = torch.where(cards.any(1, keepdim=True) & (torch.rand(len(labels), 1) < card_share), cards, objects)
+    centre = (weights + 1e-3).multinomial(1)  # (B, 1)
+    corner = [part - torch.randint(side, part.shape) for part in (centre // GRID, centre % GRID)]
+    row, col = (part.clamp(0, GRID - side) for part in corner)
+    steps = torch.arange(side)
+    rows, cols = row + steps, col + steps  # (B, side) each
+    return (rows[:, :, None] * GRID + cols[:, None]).flatten(1)
+
+
+@dataclass(frozen=True)
+class TowerPhase(Phase):
+    """A phase of the tower: pictures from these `sets` by turns, whole or through windows of `window` patches a side.
+
+    Pictures with a number card are `cards` times likelier than others: digits are learnt last.
+    """
+
+    window: int = GRID
+    sets: tuple[str, ...] = ()
+    cards: float = 2.0
+
+    def draw(self, pictures: Painted, rng: np.random.Generator, device: torch.device) -> tuple[Tensor, Tensor, int]:
+        """Pictures (B, 336, 336, 3) uint8, label columns (B, 576, columns) of their patches, and the window."""
+        with_card = pictures.tables[..., list(COLUMNS).index("units")].any(1)
+        chances = np.where(with_card, self.cards, 1.0)
+        rows = np.sort(rng.choice(len(chances), self.batch, replace=False, p=chances / chances.sum()))
+        images, labels = torch.from_numpy(pictures.images[rows]), patch_labels(pictures, rows)
+        return images.to(device), labels.to(device), self.window
 
 
 def tower_loss(
-    tower: CLIPVisionModel, heads: TowerHeads, pictures: Pictures, rows: np.ndarray, kept: int
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """The weighted loss on some pictures with `kept` patches each, and its parts."""
-    labels = patch_labels(pictures, rows)
-    keep = choose(labels, kept) if kept < GRID * GRID else None
-    if keep is not None:
+    tower: CLIPVisionModel, heads: TowerHeads, images: Tensor, labels: Tensor, window: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted loss on some pictures, seen whole or through a window each, and its parts."""
+    keep, weights = None, _WEIGHTS
+    if window < GRID:
+        keep = choose_windows(labels, window)
         labels = labels.gather(1, keep[..., None].expand(-1, -1, labels.shape[-1]))
-    losses = heads(features(tower, pixels(pictures.images[rows]), keep), labels)
-    total = sum(_WEIGHTS[name] * loss for name, loss in losses.items())
-    return total, {name: loss.item() for name, loss in losses.items()}
+        weights = {name: weight for name, weight in _WEIGHTS.items() if name not in _WHOLE}
+    losses = heads(features(tower, pixels(images), keep).float(), labels)
+    total = sum((weight * losses[name] for name, weight in weights.items()), torch.zeros((), device=labels.device))
+    return total, {name: losses[name].detach() for name in weights}
 
 
 @torch.no_grad()
-def tower_accuracy(tower: CLIPVisionModel, heads: TowerHeads, pictures: Pictures, count: int = 96) -> dict[str, float]:
+def tower_accuracy(tower: CLIPVisionModel, heads: TowerHeads, pictures: Painted, count: int = 96) -> dict[str, float]:
     """The share of patches read right, column by column, where the column applies."""
-    rows = np.arange(min(count, len(pictures)))
+    rows = np.arange(min(count, len(pictures.images)))
     labels = patch_labels(pictures, rows)
-    hidden = torch.cat([features(tower, pixels(pictures.images[r])) for r in np.array_split(rows, 8)])
+    hidden = torch.cat([features(tower, pixels(torch.from_numpy(pictures.images[r]))) for r in np.array_split(rows, 8)])
     shares = {}
     for column, (name, head) in enumerate(heads.patch.items()):
         truth = labels[..., column]

@@ -1,0 +1,124 @@
+"""Train duet-mini from nothing: its tower, then its language model on written scenes, then both on pictures, then DUET.
+
+Every stage keeps its checkpoints and goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from transformers import CLIPVisionModel
+
+from duet_core.plan import Plan, Size, duet_schedule
+from duet_core.train.exam import Exam
+from duet_core.train.export import export
+from duet_core.train.lessons import ALL, LanguagePhase, Library
+from duet_core.train.lexicon import Lexicon
+from duet_core.train.model import build_config, build_model
+from duet_core.train.pictures import PictureSet, paint_pictures
+from duet_core.train.recipe import RECIPES, Recipe
+from duet_core.train.stages import Pupil, align_projector, train_language, train_tower
+from duet_core.train.views import Views, describe, remember
+from duet_core.train.words import Speech, build_processor, corpus, special_ids, train_tokenizer
+
+_EXAM_BUDGETS = (192, 64)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, or go on where a training stopped, and write the model."""
+    parser = argparse.ArgumentParser("duet_core train mini", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the trained model")
+    parser.add_argument("--runs", type=Path, default=Path("runs/mini"), help="pictures, views, checkpoints and logs")
+    parser.add_argument("--workers", type=int, default=2, help="processes that paint pictures")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads that train")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--precision", default="bf16", choices=("bf16", "no"), help="of the arithmetic; weights are fp32"
+    )
+    parser.add_argument(
+        "--no-duet", action="store_true", help="stop before DUET joins the loop: weights for comparison"
+    )
+    parser.add_argument(
+        "--recipe", default="whole", choices=RECIPES, help="short: minutes; tiny: a rehearsal of seconds"
+    )
+    options = parser.parse_args(argv)
+    torch.set_num_threads(options.threads)
+    set_seed(options.seed)
+    work = Workshop(RECIPES[options.recipe], options.runs, options.workers, options.precision)
+    marks = work.run(options.out, duet=not options.no_duet)
+    print(json.dumps({name: round(mark, 3) for name, mark in marks.items()}))
+    return 0
+
+
+class Workshop:
+    """One training: its recipe, its folder, and the stages in order."""
+
+    def __init__(self, recipe: Recipe, runs: Path, workers: int, precision: str) -> None:
+        self.recipe, self.runs, self.workers, self.precision = recipe, runs, workers, precision
+        self.speech = Speech(train_tokenizer(corpus()))
+        tokenizer = self.speech.tokenizer
+        self.model = build_model(build_config(recipe.sizes, len(tokenizer), special_ids(tokenizer)))
+
+    def run(self, out: Path, duet: bool) -> dict[str, float]:
+        """All stages; returns the marks of the last exam."""
+        self.train_tower()
+        recipe, pupil = self.recipe, self.pupil()
+        written, seen = self.written(), self.library()
+        marks = self.train("speak", pupil, written, recipe.speak)
+        align_projector(pupil, seen, recipe.align, self.runs / "align", self.accelerator())
+        marks = self.train("answer", pupil, seen, recipe.answer)
+        if duet:
+            marks = self.train("duet", pupil, seen, recipe.duet)
+        export(self.model, build_processor(self.speech.tokenizer), out)
+        return marks
+
+    def train(self, stage: str, pupil: Pupil, library: Library, phases: Sequence[LanguagePhase]) -> dict[str, float]:
+        """One stage of the language model; returns the marks of its last exam."""
+        folder = self.runs / stage
+        return train_language(pupil, library, phases, folder, self.accelerator(), self.recipe.check_every)
+
+    def accelerator(self) -> Accelerator:
+        """A fresh one per stage, so that a checkpoint holds that stage alone."""
+        return Accelerator(mixed_precision=self.precision)
+
+    @property
+    def tower(self) -> CLIPVisionModel:
+        """The vision tower."""
+        return self.model.model.vision_tower
+
+    def train_tower(self) -> None:
+        """The first stage."""
+        recipe = self.recipe
+        sets = {name: paint_pictures(own, self.runs / name, self.workers) for name, own in recipe.tower_sets.items()}
+        check = paint_pictures(recipe.check_scenes, self.runs / "check", self.workers)
+        train_tower(self.tower, sets, check, recipe.tower, self.runs / "tower", self.accelerator(), recipe.check_every)
+
+    def views(self, wanted: PictureSet) -> Views:
+        """What the trained tower makes of a set."""
+        return remember(self.tower, wanted, self.runs / wanted.name, self.workers)
+
+    def library(self) -> Library:
+        """What the language model learns from."""
+        recipe = self.recipe
+        scenes, foreign, clips = (self.views(own) for own in (recipe.scenes, recipe.foreign, recipe.clips))
+        return Library(scenes, foreign, clips, recipe.sizes.text_layers)
+
+    def written(self) -> Library:
+        """What the language model reads about before it sees anything."""
+        scenes, foreign, clips = map(describe, self.recipe.written)
+        return Library(scenes, foreign, clips, self.recipe.sizes.text_layers)
+
+    def pupil(self) -> Pupil:
+        """The language model with its exams: all tokens and two budgets for pictures, two reductions for clips."""
+        scenes, clips = self.views(self.recipe.check_scenes), self.views(self.recipe.check_clips)
+        size = Size(ALL, self.recipe.sizes.text_layers)
+        exams = [Exam("full", scenes, Plan(method="none"), len(scenes))]
+        exams += [Exam(str(b), scenes, duet_schedule("duet", b, size), len(scenes)) for b in _EXAM_BUDGETS]
+        exams += [Exam(f"clips {b}", clips, duet_schedule("duet", b, size), len(clips)) for b in _EXAM_BUDGETS]
+        return Pupil(self.model, self.speech, Lexicon(self.speech), exams)
