@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -79,11 +80,19 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 def load_model(place: str, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
     """Open the weights at a folder or hub name, in evaluation mode; a ModelError says what is wrong with them."""
     try:
-        check_family(AutoConfig.from_pretrained(place))
+        check_family(AutoConfig.from_pretrained(_base(place)))
         model = AutoModelForImageTextToText.from_pretrained(place, dtype=dtype)
+    except ImportError as error:
+        raise ModelError(f"{Path(place).name} holds adapters, which need peft; install it with pip.") from error
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"The checkpoint {Path(place).name} cannot be opened; check that it is complete.") from error
     return model.to(device).eval()  # type: ignore[arg-type]  # a decorator in transformers hides the signature
+
+
+def _base(place: str) -> str:
+    """Where the configuration is: beside the weights, or with the model that adapters were made for."""
+    adapters = Path(place) / "adapter_config.json"
+    return json.loads(adapters.read_text())["base_model_name_or_path"] if adapters.is_file() else place
 
 
 def load_processor(place: str) -> Any | None:

@@ -94,6 +94,19 @@ class Cut:
 
 
 @dataclass(slots=True)
+class Passed:
+    """What running all layers left: the `tokens` after the last one, and per layer what happened on the way.
+
+    `lengths` and `visual_counts` [layer][sample]: real tokens, and visual ones among them, that the layer saw.
+    """
+
+    tokens: Tokens
+    lengths: list[list[int]] = field(default_factory=list)
+    visual_counts: list[list[int]] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Prefilled:
     """The state after a prefill: `logits` [B, vocabulary] at each last token, caches, real lengths [layer][sample]."""
 
@@ -107,14 +120,15 @@ class Prefilled:
 Choose = Callable[[Boundary], list[Tensor] | None]
 
 
-def prefill(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch) -> Prefilled:
-    """Run all layers over the prompt, asking `choose` before each layer which visual tokens stay.
+def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, cache: KVCache | None = None) -> Passed:
+    """Run all layers over whole sequences, asking `choose` before each layer which visual tokens stay.
 
-    `choose` returns ascending indices into each sample's current visual tokens, or None to keep all. Spans `select`
-    and `prefill` of the watch take the time.
+    `choose` returns ascending indices into each sample's current visual tokens, or None to keep all. Without a `cache`
+    nothing is cached, and gradients flow to the hidden states (training). Spans `select` and `prefill` of the watch
+    take the time.
     """
     entering = [visual.shape[0] for visual in tokens.visual]
-    done = Prefilled(tokens.hidden, KVCache(), [], [])
+    passed = Passed(tokens)
     rotary, mask = _positions(stack, tokens.hidden)
     for number, layer in enumerate(stack.layers):
         with watch.span("select"):
@@ -122,17 +136,26 @@ def prefill(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch) -> P
             chosen = choose(boundary)
             if chosen is not None:
                 before, tokens = tokens, keep_only(tokens, chosen)
-                done.cuts.append(Cut(number, before.origin, tokens.origin, boundary.scores))
+                passed.cuts.append(Cut(number, before.origin, tokens.origin, boundary.scores))
                 rotary, mask = _first(tokens.hidden.shape[1], rotary, mask)
         with watch.span("prefill"):
-            hidden = run_layer(layer, tokens.hidden, rotary, mask, done.cache)
+            hidden = run_layer(layer, tokens.hidden, rotary, mask, cache)
             tokens = replace(tokens, hidden=hidden)
-        done.lengths.append(tokens.lengths)
-        done.visual_counts.append([visual.shape[0] for visual in tokens.visual])
+        passed.lengths.append(tokens.lengths)
+        passed.visual_counts.append([visual.shape[0] for visual in tokens.visual])
+    passed.tokens = tokens
+    return passed
+
+
+def prefill(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch) -> Prefilled:
+    """Run all layers over the prompt as `run_layers` does, and read off the logits at each last token."""
+    cache = KVCache()
+    passed = run_layers(stack, tokens, choose, watch, cache)
     with watch.span("prefill"):
-        rows = torch.tensor([length - 1 for length in tokens.lengths], device=tokens.hidden.device)
-        done.logits = stack.logits(tokens.hidden[torch.arange(len(rows), device=rows.device), rows])  # (B, V)
-    return done
+        hidden = passed.tokens.hidden
+        rows = torch.tensor([length - 1 for length in passed.tokens.lengths], device=hidden.device)
+        logits = stack.logits(hidden[torch.arange(len(rows), device=hidden.device), rows])  # (B, V)
+    return Prefilled(logits, cache, passed.lengths, passed.visual_counts, passed.cuts)
 
 
 def decode(stack: Stack, done: Prefilled, embedded: Tensor, step: int) -> Tensor:
@@ -152,9 +175,10 @@ def decode(stack: Stack, done: Prefilled, embedded: Tensor, step: int) -> Tensor
     return stack.logits(hidden[:, -1])  # (B, V)
 
 
-def run_layer(layer: nn.Module, hidden: Tensor, rotary: Rotary, mask: Tensor | None, cache: KVCache) -> Tensor:
-    """Run one decoder layer of transformers as it stands, with our cache."""
-    out = layer(hidden, attention_mask=mask, past_key_values=cache, use_cache=True, position_embeddings=rotary)
+def run_layer(layer: nn.Module, hidden: Tensor, rotary: Rotary, mask: Tensor | None, cache: KVCache | None) -> Tensor:
+    """Run one decoder layer of transformers as it stands, with our cache or without any."""
+    caching = {"past_key_values": cache, "use_cache": cache is not None}
+    out = layer(hidden, attention_mask=mask, position_embeddings=rotary, **caching)
     return out[0] if isinstance(out, tuple) else out
 
 
@@ -166,7 +190,7 @@ def keep_only(tokens: Tokens, chosen: list[Tensor]) -> Tokens:
     def moved(places: list[Tensor]) -> list[Tensor]:
         return [torch.searchsorted(left, place) for left, place in zip(index, places, strict=True)]
 
-    rows = [tokens.hidden[sample, left] for sample, left in enumerate(index)]
+    rows = [row[left] for row, left in zip(tokens.hidden, index, strict=True)]
     return Tokens(
         hidden=nn.utils.rnn.pad_sequence(rows, batch_first=True),  # (B, T', D)
         lengths=[left.shape[0] for left in index],

@@ -5,6 +5,7 @@ DuetError
 |-- QuestionError     a question cannot be used as it is
 |-- PlanError         the numbers of a run do not fit the model
 |-- TraceError        a stored trace cannot be read
+|-- ConversationError a file of conversations to learn from cannot be used as it is
 `-- ModelError        a model cannot be opened or cannot do what was asked
     |-- ModelNotFound     no such bundled name, folder or hub repository
     `-- ModelUnreachable  a hub name, but the hub cannot be reached
@@ -33,6 +34,10 @@ class PlanError(DuetError):
 
 class TraceError(DuetError):
     """A stored trace cannot be read."""
+
+
+class ConversationError(DuetError):
+    """A file of conversations, or an entry of it, cannot be used as it is."""
 
 
 class ModelError(DuetError):

@@ -1,14 +1,20 @@
-"""From a question to the tokens of a prompt, with the salient words' places among them."""
+"""From a question to the tokens of a prompt, with the salient words' places among them.
+
+A conversation with answers takes the same way: up to its first answer it is, token for token, the prompt of its
+question alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from duet_core.errors import QuestionError
-from duet_core.question import salient_spans, tokens_under
+from duet_core.question import Span, salient_spans, tokens_under
 
-_PLAIN_TEMPLATE = "USER: {image}\n{question} ASSISTANT:"  # LLaVA-1.5's, for processors that ship none
+_PLAIN_TURN = "USER: {question} ASSISTANT:"  # LLaVA-1.5's, for processors that ship none
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,36 +26,100 @@ class Prompt:
     words: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """A tokenised conversation: ids as in `Prompt`, the salient tokens of all questions, each answer's run of ids."""
+
+    ids: list[int]
+    salient: list[int]
+    answers: list[range]
+
+
 def build_prompt(processor: Any, question: str, n_pictures: int, tokens_per_picture: int) -> Prompt:
     """Fill the checkpoint's chat template and tokenise it; the question's characters decide what is salient.
 
     Raises a QuestionError for an empty question or one that contains a reserved token.
     """
     question = question.strip()
-    _check(question, processor.tokenizer)
-    text = _template(processor, question, n_pictures)
-    text = text.replace(processor.image_token, processor.image_token * tokens_per_picture)
+    _check("question", question, processor.tokenizer)
+    text = _expanded(processor, _template(processor, [question], [], n_pictures), tokens_per_picture)
+    ids, offsets = _tokenise(processor, text)
+    spans = salient_spans(question)
+    places = tokens_under(spans, offsets, shift=text.rindex(question))
+    return Prompt(ids, places, tuple(question[start:end] for start, end in spans))
+
+
+def build_dialogue(
+    processor: Any, turns: Sequence[tuple[str, str]], n_pictures: int, tokens_per_picture: int
+) -> Dialogue:
+    """Fill the chat template with questions and answers and tokenise them in one piece; the pictures come first.
+
+    Raises a QuestionError for an empty or reserved text, and where template or tokenizer blur an answer's limits.
+    """
+    questions, answers = ([turn[side].strip() for turn in turns] for side in (0, 1))
+    for text in questions:
+        _check("question", text, processor.tokenizer)
+    for text in answers:
+        _check("answer", text, processor.tokenizer)
+    whole = _expanded(processor, _template(processor, questions, answers, n_pictures), tokens_per_picture)
+    ids, offsets = _tokenise(processor, whole)
+    salient: list[int] = []
+    runs: list[range] = []
+    for number, (question, answer) in enumerate(zip(questions, answers, strict=True)):
+        asked = _template(processor, questions[: number + 1], answers[:number], n_pictures)
+        asked = _expanded(processor, asked, tokens_per_picture)
+        salient += tokens_under(salient_spans(question), offsets, shift=asked.rindex(question))
+        runs.append(_answer_run(whole, asked, answer, offsets))
+    return Dialogue(ids, salient, runs)
+
+
+def _answer_run(whole: str, asked: str, answer: str, offsets: Sequence[Span]) -> range:
+    """Return the places of the tokens that say the answer, from the end of the prompt `asked` on."""
+    begin, end = len(asked), whole.find(answer, len(asked)) + len(answer)
+    inside = [number for number, (first, _) in enumerate(offsets) if begin <= first < end]
+    blurred = any(first < border < last for first, last in offsets for border in (begin, end))
+    if not whole.startswith(asked) or end < begin + len(answer) or not inside or blurred:
+        raise QuestionError(f"The chat template does not set the answer {answer[:40]!r} apart; choose another model.")
+    return range(inside[0], inside[-1] + 1)
+
+
+def _check(role: str, text: str, tokenizer: Any) -> None:
+    if not text:
+        raise QuestionError(f"The {role} is empty; type one.")
+    reserved = next((token for token in tokenizer.all_special_tokens if token in text), None)
+    if reserved is not None:
+        raise QuestionError(f"The {role} contains {reserved!r}, which the model reserves for itself; leave it out.")
+
+
+def _template(processor: Any, questions: Sequence[str], answers: Sequence[str], n_pictures: int) -> str:
+    """Return the text of a conversation; with one answer less than questions it ends where the model is to speak."""
+    if getattr(processor, "chat_template", None) is None:
+        shown = f"{processor.image_token * n_pictures}\n{questions[0]}"
+        turns = zip_longest([shown, *questions[1:]], answers)
+        return "".join(
+            _PLAIN_TURN.format(question=question) + ("" if answer is None else f" {answer} ")
+            for question, answer in turns
+        )
+    messages = []
+    for number, (question, answer) in enumerate(zip_longest(questions, answers)):
+        pictures = [{"type": "image"}] * (0 if number else n_pictures)
+        messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": question}]})
+        if answer is not None:
+            messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+    return processor.apply_chat_template(messages, add_generation_prompt=len(answers) < len(questions))
+
+
+def _expanded(processor: Any, text: str, tokens_per_picture: int) -> str:
+    """Repeat each picture's mark once per visual token."""
+    return text.replace(processor.image_token, processor.image_token * tokens_per_picture)
+
+
+def _tokenise(processor: Any, text: str) -> tuple[list[int], list[Span]]:
+    """Return the ids of a filled template and the characters (start, end) under each."""
     encoded = processor.tokenizer(
         text, return_offsets_mapping=True, add_special_tokens=not _starts_itself(processor, text)
     )
-    spans = salient_spans(question)
-    places = tokens_under(spans, encoded["offset_mapping"], shift=text.rindex(question))
-    return Prompt(encoded["input_ids"], places, tuple(question[start:end] for start, end in spans))
-
-
-def _check(question: str, tokenizer: Any) -> None:
-    if not question:
-        raise QuestionError("The question is empty; type one.")
-    reserved = next((token for token in tokenizer.all_special_tokens if token in question), None)
-    if reserved is not None:
-        raise QuestionError(f"The question contains {reserved!r}, which the model reserves for itself; leave it out.")
-
-
-def _template(processor: Any, question: str, n_pictures: int) -> str:
-    if getattr(processor, "chat_template", None) is None:
-        return _PLAIN_TEMPLATE.format(image=processor.image_token * n_pictures, question=question)
-    content = [{"type": "image"}] * n_pictures + [{"type": "text", "text": question}]
-    return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    return encoded["input_ids"], encoded["offset_mapping"]
 
 
 def _starts_itself(processor: Any, text: str) -> bool:

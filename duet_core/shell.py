@@ -12,7 +12,7 @@ from duet_core.cost import Cost
 from duet_core.engine import Answer, Model, open_model
 from duet_core.errors import PictureError
 from duet_core.plan import Plan
-from duet_core.scenes import write_scenes
+from duet_core.scenes import write_clips, write_scenes
 
 _FIGURES = (
     ("first token", "first_token_ms", "ms"),
@@ -96,15 +96,17 @@ def as_json(model: Model, question: str, plan: Plan, full: Answer, reduced: Answ
 
 
 def scenes(argv: list[str]) -> int:
-    """Write generated pictures (PNG) and questions.json with the true answers into a folder."""
+    """Write generated pictures (PNG) or clips (WebP) and questions.json with the true answers into a folder."""
     parser = argparse.ArgumentParser("duet_core scenes", description=scenes.__doc__)
-    parser.add_argument("--seed", type=int, default=0, help="of the first picture; the next one takes the next seed")
-    parser.add_argument("--n", type=int, default=8, help="how many pictures")
+    parser.add_argument("--seed", type=int, default=0, help="of the first one; the next one takes the next seed")
+    parser.add_argument("--n", type=int, default=8, help="how many")
+    parser.add_argument("--clips", action="store_true", help="clips of eight frames instead of pictures")
     parser.add_argument("--style", help="sprite style (default: one of the training styles, by seed)")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
-    write_scenes(options.out, range(options.seed, options.seed + options.n), options.style)
+    write, what = (write_clips, "clips") if options.clips else (write_scenes, "pictures")
+    write(options.out, range(options.seed, options.seed + options.n), options.style)
     rows = json.loads((options.out / "questions.json").read_text())
     questions = sum(len(row["questions"]) for row in rows)
-    print(f"{options.n} pictures with {questions} questions in {options.out}")
+    print(f"{options.n} {what} with {questions} questions in {options.out}")
     return 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image, ImageSequence
 
-from duet_core.scenes import CLIP_FAMILIES, FIRST_TRAINING_SEED
+from duet_core.scenes import CLIP_FAMILIES, FIRST_TRAINING_SEED, Question, write_clips
 from duet_core.scenes.actors import FRAMES, MOST_ACTORS
 from duet_core.scenes.clip import compose_clip, make_clip
 from duet_core.scenes.events import draw_clip_questions
@@ -96,3 +99,13 @@ def test_every_family_is_asked_and_no_answer_dominates() -> None:
     assert min(counts.values()) >= 50
     for family, total in counts.items():
         assert Counter(q.answer for q in asked if q.family == family).most_common(1)[0][1] < 0.6 * total
+
+
+def test_written_clips_read_back(tmp_path: Path) -> None:
+    write_clips(tmp_path, [3], "noto")
+    (row,) = json.loads((tmp_path / "questions.json").read_text())
+    clip = make_clip(3, "noto")
+    with Image.open(tmp_path / row["clip"]) as stored:
+        frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(stored)]
+    assert frames == [frame.tobytes() for frame in clip.frames]
+    assert [Question(**question) for question in row["questions"]] == list(clip.questions)

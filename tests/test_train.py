@@ -279,3 +279,19 @@ def test_a_rehearsal_trains_resumes_and_saves_a_plain_model(tmp_path: Path, caps
     inputs = processor(images=make_scene(1).image, text=text, return_tensors="pt")
     out = model.generate(**inputs.to(model.dtype), max_new_tokens=2, do_sample=False)
     assert out.shape[1] > inputs["input_ids"].shape[1]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.timeout(600)
+def test_the_recipe_in_short_comes_down_to_the_stated_loss(tmp_path: Path) -> None:
+    """The whole recipe at full size for two to three minutes; the README of the model states these losses."""
+    folders = ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    assert main(["mini", "--recipe", "short", *folders]) == 0
+    losses = {
+        stage: [row["losses"] for row in read_log(tmp_path / "runs" / stage) if "losses" in row]
+        for stage in ("tower", "speak", "align", "duet")
+    }
+    assert losses["tower"][0]["kind"] > 3.0 > 2.6 > losses["tower"][-1]["kind"]
+    assert losses["speak"][0]["answer"] > 4.0 > 2.0 > losses["speak"][-1]["answer"]
+    assert losses["align"][-1]["align"] < 1.6
+    assert losses["duet"][-1]["answer"] < 3.0

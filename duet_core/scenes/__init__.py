@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from duet_core.scenes.clip import Clip, make_clip
+from duet_core.scenes.files import write_clips, write_scenes
 from duet_core.scenes.foreign import make_foreign
 from duet_core.scenes.layout import SceneObject
 from duet_core.scenes.question import CLIP_FAMILIES, FAMILIES, REFUSALS, UNKNOWN, Question, judge
-from duet_core.scenes.scene import FIRST_TRAINING_SEED, Scene, make_scene, write_scenes
+from duet_core.scenes.scene import FIRST_TRAINING_SEED, Scene, make_scene
 from duet_core.scenes.sprites import HELD_OUT_STYLE, STYLES, TRAINING_STYLES
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "make_clip",
     "make_foreign",
     "make_scene",
+    "write_clips",
     "write_scenes",
 ]

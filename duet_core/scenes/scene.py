@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
@@ -75,18 +72,3 @@ def place(thing: SceneObject, style: str) -> tuple[Image.Image, tuple[int, int]]
 
 
 _SHADOW = [level // 6 for level in range(256)]
-
-
-def write_scenes(folder: Path, seeds: Iterable[int], style: str | None = None) -> None:
-    """Write each scene as a PNG, and all questions to questions.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for seed in seeds:
-        scene = make_scene(seed, style)
-        name = f"scene-{seed}.png"
-        scene.image.save(folder / name)
-        questions = [asdict(question) for question in scene.questions]
-        rows.append(
-            {"picture": name, "seed": seed, "style": scene.style, "questions": questions}
-        )  # fmt: skip
-    (folder / "questions.json").write_text(json.dumps(rows, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -26,9 +27,10 @@ from duet_core.train.views import Views
 from duet_core.train.words import Speech
 
 ALL = GRID * GRID
-# How often an offered question is asked: what lags is asked more, what is easy less.
-_ASKED = {"existence": 0.5, "background": 0.35, "colour": 0.7, "presence": 0.5, "total": 0.8, "location": 0.8}
-_MOST = 3  # questions of each kind offered per subject
+# How often an offered question is asked: what is easy less.
+_ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.4, "total": 0.7, "count": 0.8}
+_FIRST = ("caption", "number", "story")  # asked before any others
+_MOST, _LAGGING = 3, {"is_beyond": 7, "what_beyond": 5, "what_at": 4}  # questions of a kind offered per subject
 _OUTSIDE = 0.12  # share of questions from outside the world
 _CANONICAL = 0.25  # share of questions in canonical wording
 _FOREIGN = 0.06  # share of steps on pictures that are no scene
@@ -137,10 +139,22 @@ def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.G
 def ask(subject: Subject, rng: np.random.Generator, most: int, wordings: Wordings | None = None) -> list[Question]:
     """Fresh questions about a subject, 1 to `most`, worded and typed as visitors do."""
     wordings = wordings or trained()
-    offered = offer(subject, rng, _MOST)
-    taken = [question for question in offered if rng.random() < _ASKED.get(question.family, 1.0)] or list(offered[:1])
-    chosen = [taken[k] for k in rng.permutation(len(taken))[:most]]
+    offered = _offered(subject, rng)
+    taken = [question for question in offered if rng.random() < _ASKED.get(question.family, 1.0)] or offered[:1]
+    mixed = [taken[k] for k in rng.permutation(len(taken))]
+    chosen = sorted(mixed, key=lambda question: question.family not in _FIRST)[:most]
     return [_worded(wordings.refusal(rng) if rng.random() < _OUTSIDE else one, rng, wordings) for one in chosen]
+
+
+def _offered(subject: Subject, rng: np.random.Generator) -> list[Question]:
+    """A few questions of every kind, more of those that are learnt last."""
+    counts: Counter[str] = Counter()
+    few = []
+    for question in offer(subject, rng, max(_LAGGING.values())):
+        counts[question.kind] += 1
+        if counts[question.kind] <= _LAGGING.get(question.kind, _MOST):
+            few.append(question)
+    return few
 
 
 def offer(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:

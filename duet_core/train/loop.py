@@ -26,17 +26,25 @@ _CLIP = 1.0  # the longest gradient
 
 @dataclass(frozen=True)
 class Phase:
-    """So many steps of so many samples each; the learning rate changes linearly from `lr` to `lr_end`."""
+    """So many steps of so many samples each; the learning rate changes linearly from `lr` to `lr_end`.
+
+    With `seconds`, the phase ends when the run has trained for that long, if its steps do not end sooner.
+    """
 
     name: str
     steps: int
     batch: int
     lr: float
     lr_end: float
+    seconds: float | None = None
 
-    def lr_at(self, step: int) -> float:
-        """The learning rate of a step of this phase."""
-        return self.lr + (self.lr_end - self.lr) * step / self.steps
+    def share(self, step: int, seconds: float) -> float:
+        """How much of the phase is over, 0 to 1, after so many of its steps and so many seconds of the run."""
+        return max(step / self.steps, seconds / self.seconds if self.seconds else 0.0)
+
+    def lr_at(self, share: float) -> float:
+        """The learning rate when this share of the phase is over."""
+        return self.lr + (self.lr_end - self.lr) * share
 
 
 @dataclass
@@ -105,9 +113,12 @@ class Trainer:
         with tqdm(total=total, initial=self.progress.done, unit=" steps", disable=None) as bar:
             for phase in phases:
                 for step in range(max(0, self.progress.done - start), phase.steps):
+                    if phase.share(step, self.progress.seconds) >= 1.0:
+                        break
                     self._step(phase, step, batch_of)
                     bar.update()
-                    if step + 1 == phase.steps or (check_every and self.progress.done % check_every == 0):
+                    over = phase.share(step + 1, self.progress.seconds) >= 1.0
+                    if over or (check_every and self.progress.done % check_every == 0):
                         self._checkpoint(check)
                 start += phase.steps
 
@@ -115,7 +126,8 @@ class Trainer:
         began = time.perf_counter()
         loss, parts = self.module(*batch_of(phase, self.progress.done))
         self.accelerator.backward(loss)
-        lr = phase.lr_at(step) * min(1.0, (self.progress.done + 1) / self.warm_up)
+        share = phase.share(step, self.progress.seconds)
+        lr = phase.lr_at(share) * min(1.0, (self.progress.done + 1) / self.warm_up)
         self._update(lr)
         took = time.perf_counter() - began
         self.progress.done, self.progress.seconds = self.progress.done + 1, self.progress.seconds + took
@@ -135,9 +147,11 @@ class Trainer:
         """Write everything beside the last checkpoint, then put it in its place."""
         fresh, place = self.folder / "writing", self.folder / CHECKPOINT
         self.accelerator.save_state(str(fresh))
+        self.accelerator.wait_for_everyone()  # every process writes its own part
         if self.accelerator.is_main_process:
             shutil.rmtree(place, ignore_errors=True)
             fresh.rename(place)
+        self.accelerator.wait_for_everyone()
         if check is not None:
             self.log({"check": check()})
 

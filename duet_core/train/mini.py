@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from transformers import CLIPVisionModel
+from transformers import CLIPVisionModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from duet_core.plan import Plan, Size, duet_schedule
 from duet_core.train.exam import Exam
@@ -44,14 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-duet", action="store_true", help="stop before DUET joins the loop: weights for comparison"
     )
+    parser.add_argument("--start", type=Path, help="a duet-mini to go on from, with the last stage alone")
+    parser.add_argument("--minutes", type=float, help="end the last stage after so long, whatever steps came of it")
+    parser.add_argument(
+        "--all-tokens", action="store_true", help="the last stage without DUET, for comparison at equal time"
+    )
     parser.add_argument(
         "--recipe", default="whole", choices=RECIPES, help="short: minutes; tiny: a rehearsal of seconds"
     )
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     set_seed(options.seed)
-    work = Workshop(RECIPES[options.recipe], options.runs, options.workers, options.precision)
-    marks = work.run(options.out, duet=not options.no_duet)
+    work = Workshop(RECIPES[options.recipe], options.runs, options.workers, options.precision, options.start)
+    if options.start is None:
+        work.raise_base()
+    marks = {} if options.no_duet else work.finish(options.all_tokens, options.minutes)
+    export(work.model, build_processor(work.speech.tokenizer), options.out)
     print(json.dumps({name: round(mark, 3) for name, mark in marks.items()}))
     return 0
 
@@ -59,24 +68,30 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Workshop:
     """One training: its recipe, its folder, and the stages in order."""
 
-    def __init__(self, recipe: Recipe, runs: Path, workers: int, precision: str) -> None:
+    def __init__(self, recipe: Recipe, runs: Path, workers: int, precision: str, start: Path | None = None) -> None:
         self.recipe, self.runs, self.workers, self.precision = recipe, runs, workers, precision
-        self.speech = Speech(train_tokenizer(corpus()))
-        tokenizer = self.speech.tokenizer
-        self.model = build_model(build_config(recipe.sizes, len(tokenizer), special_ids(tokenizer)))
+        if start is None:
+            self.speech = Speech(train_tokenizer(corpus()))
+            tokenizer = self.speech.tokenizer
+            self.model = build_model(build_config(recipe.sizes, len(tokenizer), special_ids(tokenizer)))
+        else:
+            self.speech = Speech(PreTrainedTokenizerFast.from_pretrained(start))
+            self.model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
 
-    def run(self, out: Path, duet: bool) -> dict[str, float]:
-        """All stages; returns the marks of the last exam."""
+    def raise_base(self) -> None:
+        """The stages before DUET: a model that never saw a reduced picture."""
         self.train_tower()
-        recipe, pupil = self.recipe, self.pupil()
-        written, seen = self.written(), self.library()
-        marks = self.train("speak", pupil, written, recipe.speak)
+        recipe, pupil, seen = self.recipe, self.pupil(), self.library()
+        self.train("speak", replace(pupil, exams=()), self.written(), recipe.speak)
         align_projector(pupil, seen, recipe.align, self.runs / "align", self.accelerator())
-        marks = self.train("answer", pupil, seen, recipe.answer)
-        if duet:
-            marks = self.train("duet", pupil, seen, recipe.duet)
-        export(self.model, build_processor(self.speech.tokenizer), out)
-        return marks
+        self.train("answer", pupil, seen, recipe.answer)
+
+    def finish(self, all_tokens: bool = False, minutes: float | None = None) -> dict[str, float]:
+        """The last stage, DUET in its loop unless `all_tokens`; returns the marks of its last exam."""
+        phases = [replace(phase, seconds=minutes and 60 * minutes) for phase in self.recipe.duet]
+        if all_tokens:
+            phases = [replace(phase, reduced=0.0, reduced_clips=0.0) for phase in phases]
+        return self.train("all-tokens" if all_tokens else "duet", self.pupil(), self.library(), phases)
 
     def train(self, stage: str, pupil: Pupil, library: Library, phases: Sequence[LanguagePhase]) -> dict[str, float]:
         """One stage of the language model; returns the marks of its last exam."""

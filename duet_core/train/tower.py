@@ -146,8 +146,9 @@ def tower_loss(
 def tower_accuracy(tower: CLIPVisionModel, heads: TowerHeads, pictures: Painted, count: int = 96) -> dict[str, float]:
     """The share of patches read right, column by column, where the column applies."""
     rows = np.arange(min(count, len(pictures.images)))
-    labels = patch_labels(pictures, rows)
-    hidden = torch.cat([features(tower, pixels(torch.from_numpy(pictures.images[r]))) for r in np.array_split(rows, 8)])
+    labels = patch_labels(pictures, rows).to(tower.device)
+    parts = (torch.from_numpy(pictures.images[part]).to(tower.device) for part in np.array_split(rows, 8))
+    hidden = torch.cat([features(tower, pixels(part)) for part in parts])  # (N, 577, D)
     shares = {}
     for column, (name, head) in enumerate(heads.patch.items()):
         truth = labels[..., column]

@@ -1,0 +1,51 @@
+"""Scenes and clips as files, with a list of their questions and true answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from duet_core.scenes.clip import Clip, make_clip
+from duet_core.scenes.scene import Scene, make_scene
+
+_FRAME_MS = 500
+
+
+def write_scenes(folder: Path, seeds: Iterable[int], style: str | None = None) -> None:
+    """Write each scene as a PNG, and all questions to questions.json."""
+    _write(folder, _pictures(folder, seeds, style))
+
+
+def write_clips(folder: Path, seeds: Iterable[int], style: str | None = None) -> None:
+    """Write each clip as a lossless animated WebP of two frames a second, and all questions to questions.json."""
+    _write(folder, _clips(folder, seeds, style))
+
+
+def _write(folder: Path, rows: Iterator[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "questions.json").write_text(json.dumps(list(rows), indent=1) + "\n")
+
+
+def _pictures(folder: Path, seeds: Iterable[int], style: str | None) -> Iterator[dict[str, Any]]:
+    for seed in seeds:
+        scene = make_scene(seed, style)
+        name = f"scene-{seed}.png"
+        scene.image.save(folder / name)
+        yield {"picture": name, **_about(scene)}
+
+
+def _clips(folder: Path, seeds: Iterable[int], style: str | None) -> Iterator[dict[str, Any]]:
+    for seed in seeds:
+        clip = make_clip(seed, style)
+        name = f"clip-{seed}.webp"
+        first, *others = clip.frames
+        first.save(folder / name, save_all=True, append_images=others, duration=_FRAME_MS, loop=0, lossless=True)
+        yield {"clip": name, **_about(clip)}
+
+
+def _about(subject: Scene | Clip) -> dict[str, Any]:
+    questions = [asdict(question) for question in subject.questions]
+    return {"seed": subject.seed, "style": subject.style, "questions": questions}
