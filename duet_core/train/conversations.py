@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from duet_core.engine import Model
-from duet_core.errors import ConversationError, DuetError, ModelError, PictureError, QuestionError
+from duet_core.errors import ConversationError, ModelError, PictureError, QuestionError
 from duet_core.pictures import pixels_of
 from duet_core.plan import Queries
 from duet_core.prompt import Dialogue, build_dialogue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -28,29 +27,34 @@ from duet_core.train.words import Speech
 
 ALL = GRID * GRID
 # How often an offered question is asked: what is easy less.
-_ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.4, "total": 0.7, "count": 0.8}
+_ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.4, "total": 0.7}
 _FIRST = ("caption", "number", "story")  # asked before any others
-_MOST, _LAGGING = 3, {"is_beyond": 7, "what_beyond": 5, "what_at": 4}  # questions of a kind offered per subject
+_MOST, _LAGGING = (
+    3,
+    {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5},
+)  # questions of a kind offered per subject
 _OUTSIDE = 0.12  # share of questions from outside the world
 _CANONICAL = 0.25  # share of questions in canonical wording
 _FOREIGN = 0.06  # share of steps on pictures that are no scene
 _UNREAD = 0.06  # share of labels that a written token lacks, as a patch may be read wrong
 # Shares of pictures whose patches do not tell this at all, as the tower often cannot: it must be worked out.
 _HIDDEN = {"count": 0.7, "rank": 0.4}
-Diet = Literal["written", "pictures"]
 
 
 @dataclass(frozen=True)
 class LanguagePhase(Phase):
     """A phase of the language model.
 
-    `diet`: scenes written down as words, or real pictures. `clips`: share of steps on clips, `clip_batch` of them at
-    most. `reduced`, `reduced_clips`: share of these steps with DUET in the loop, at budgets (average visual tokens per
-    layer and picture) drawn evenly on a log scale from `budgets`; its `stages` are drawn from. A batch is so small that
-    at most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them.
+    `written`: share of steps on scenes written down as words, not seen; `written_batch` of them, or of clips.
+    `clips`, `written_clips`: share of clips among the seen and the written steps, `clip_batch` at most of seen ones.
+    `reduced`, `reduced_clips`: share of seen steps with DUET in the loop, at budgets (average visual tokens per layer
+    and picture) drawn evenly on a log scale from `budgets`; its `stages` are drawn from. A batch is so small that at
+    most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them.
     """
 
-    diet: Diet = "pictures"
+    written: float = 0.0
+    written_clips: float = 0.3
+    written_batch: tuple[int, int] = (32, 12)
     clips: float = 0.0
     clip_batch: int = 4
     reduced: float = 0.0
@@ -63,10 +67,10 @@ class LanguagePhase(Phase):
     apart: int = 4
 
     def subjects(self, plan: Plan, frames: int, size: Size) -> int:
-        """How many subjects of so many frames a step takes."""
+        """How many subjects of so many frames a seen step takes."""
         each = frames * (size.tokens if plan.dominant is None else plan.dominant + plan.contextual)
         most = self.batch if frames == 1 else self.clip_batch
-        return most if self.diet == "written" else max(1, min(most, self.tokens // each))
+        return max(1, min(most, self.tokens // each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +93,13 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """All that lessons are made of."""
+    """All that lessons are made of; `told` are further subjects that are only told about, if there are any."""
 
     scenes: Views
     foreign: Views
     clips: Views
     layers: int
+    told: Library | None = None
 
     @property
     def size(self) -> Size:
@@ -111,25 +116,39 @@ def plan_of(budget: float | None, stages: Stages, size: Size) -> Plan:
 
 def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
     """Everything one training step needs."""
-    is_clip = rng.random() < phase.clips
+    if rng.random() < phase.written:
+        return _written_lesson(library.told or library, speech, phase, rng)
+    is_clip = bool(rng.random() < phase.clips)
     plan = _draw_plan(phase, is_clip, library.size, rng)
-    most = phase.apart if plan.layers else phase.questions
-    views = library.clips if is_clip else library.foreign if rng.random() < _FOREIGN else library.scenes
-    many = min(len(views), phase.subjects(plan, views.frames, library.size))
-    subjects = rng.choice(len(views), many, replace=False)
-    asked = [ask(views.subjects[int(row)], rng, most) for row in subjects]
-    if phase.diet == "written":
-        labels = written(views, subjects, rng)
-        tokens = labels.shape[1] // views.frames
-        return Lesson(None, labels, pack(speech, asked, views.frames, tokens), ())
+    views = _shelf(library, is_clip, rng)
+    subjects = _choose(views, phase.subjects(plan, views.frames, library.size), rng)
+    asked = [ask(views.subjects[int(row)], rng, phase.apart if plan.layers else phase.questions) for row in subjects]
     features, labels = entering(views, subjects, plan)
     packed = pack(speech, asked, views.frames, features.shape[1] // views.frames)
     return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)))
 
 
+def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
+    is_clip = bool(rng.random() < phase.written_clips)
+    views = _shelf(library, is_clip, rng)
+    subjects = _choose(views, phase.written_batch[is_clip], rng)
+    asked = [ask(views.subjects[int(row)], rng, phase.questions) for row in subjects]
+    labels = written(views, subjects, rng)
+    return Lesson(None, labels, pack(speech, asked, views.frames, labels.shape[1] // views.frames), ())
+
+
+def _shelf(library: Library, is_clip: bool, rng: np.random.Generator) -> Views:
+    if is_clip:
+        return library.clips
+    return library.foreign if rng.random() < _FOREIGN else library.scenes
+
+
+def _choose(views: Views, many: int, rng: np.random.Generator) -> np.ndarray:
+    return rng.choice(len(views), min(len(views), many), replace=False)
+
+
 def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.Generator) -> Plan:
-    reduced = phase.reduced_clips if is_clip else phase.reduced
-    if phase.diet == "written" or rng.random() >= reduced:
+    if rng.random() >= (phase.reduced_clips if is_clip else phase.reduced):
         return plan_of(None, "both", size)
     low, high = np.log(phase.clip_budgets if is_clip else phase.budgets)
     stages = phase.stages[int(rng.integers(len(phase.stages)))]

@@ -122,7 +122,7 @@ class Workshop:
         """What the language model learns from."""
         recipe = self.recipe
         scenes, foreign, clips = (self.views(own) for own in (recipe.scenes, recipe.foreign, recipe.clips))
-        return Library(scenes, foreign, clips, recipe.sizes.text_layers)
+        return Library(scenes, foreign, clips, recipe.sizes.text_layers, self.written())
 
     def written(self) -> Library:
         """What the language model reads about before it sees anything."""
