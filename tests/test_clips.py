@@ -69,9 +69,7 @@ def test_the_answers_are_true(seed: int) -> None:
                 assert (np.sign(dx), np.sign(dy)) == WAYS[answer]
         elif question.kind == "what_appears" and answer != "nothing":
             assert name not in shown[0] and name in shown[-1]
-        elif question.kind == "what_disappears" and answer != "nothing":
-            assert name in shown[0] and name not in shown[-1]
-        elif question.kind == "first":
+        elif (question.kind == "what_disappears" and answer != "nothing") or question.kind == "first":
             assert name in shown[0] and name not in shown[-1]
         elif question.kind == "last":
             assert name not in shown[0] and name in shown[-1]
@@ -106,6 +104,8 @@ def test_written_clips_read_back(tmp_path: Path) -> None:
     (row,) = json.loads((tmp_path / "questions.json").read_text())
     clip = make_clip(3, "noto")
     with Image.open(tmp_path / row["clip"]) as stored:
-        frames = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(stored)]
+        # Frames that are alike are stored as one that lasts longer.
+        lasting = [(frame.convert("RGB").tobytes(), frame.info["duration"]) for frame in ImageSequence.Iterator(stored)]
+    frames = [pixels for pixels, duration in lasting for _ in range(duration // 500)]
     assert frames == [frame.tobytes() for frame in clip.frames]
     assert [Question(**question) for question in row["questions"]] == list(clip.questions)

@@ -342,7 +342,8 @@ def test_a_checkpoint_of_other_weights_is_refused(place, tmp_path):
 @pytest.mark.parametrize("how", [["--precision", "bf16"], ["--dtype", "bfloat16", "--lora", "4"]], ids=str)
 def test_half_precision_learns_too(place, tmp_path, how):
     log = tune(place, tmp_path / "out", "--steps", "4", "--check", str(place / "talk.json"), *how)
-    assert log[-1]["check"]["reduced"] < 6.48
+    vocabulary = len(AutoProcessor.from_pretrained(place / "tiny").tokenizer)
+    assert log[-1]["check"]["reduced"] < math.log(vocabulary)
 
 
 def test_adapters_need_peft(small, monkeypatch):

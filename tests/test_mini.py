@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 
@@ -116,3 +118,29 @@ def test_a_clip_is_several_pictures_and_one_block(mini):
 def test_bf16_answers_too(scene):
     half = duet_core.open_model("duet-mini", dtype="bfloat16", device="cpu")
     assert half.ask(scene.image, scene.questions[0].text, half.plan(budget=128)).text
+
+
+FIRST_ANSWER = """
+import socket, time
+
+def refuse(*_, **__):
+    raise OSError("no network in this test")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+import duet_core
+from duet_core.scenes import make_scene
+
+picture, begin = make_scene(1).image, time.perf_counter()
+model = duet_core.open_model("duet-mini")
+answer = model.ask(picture, "What is in the picture?", model.plan(budget=64)).text
+print(time.perf_counter() - begin, answer)
+"""
+
+
+def test_the_first_answer_needs_no_network_and_no_patience():
+    root = FOLDER.parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_ANSWER], cwd=root, capture_output=True, text=True, check=True, timeout=120
+    )
+    seconds, answer = done.stdout.split(maxsplit=1)
+    assert float(seconds) < 5.0 and answer.strip()

@@ -33,7 +33,7 @@ from duet_core.train.pictures import PictureSet
 from duet_core.train.recipe import DUET_MINI
 from duet_core.train.tower import choose_windows, features, pixels
 from duet_core.train.views import Views, remember, see
-from duet_core.train.words import Speech, build_processor, corpus, special_ids, train_tokenizer, world
+from duet_core.train.words import Speech, build_processor, special_ids, world, world_tokenizer
 
 SMALL = Sizes(32, 3, 2, 64, 64, 5, 64, 32)
 PRUNED = Plan(dominant=40, contextual=6, layers=(2, 3), keep=(0.5, 0.25))
@@ -41,7 +41,7 @@ PRUNED = Plan(dominant=40, contextual=6, layers=(2, 3), keep=(0.5, 0.25))
 
 @pytest.fixture(scope="module")
 def speech() -> Speech:
-    return Speech(train_tokenizer(corpus()))
+    return Speech(world_tokenizer())
 
 
 @pytest.fixture(scope="module")

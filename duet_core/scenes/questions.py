@@ -60,10 +60,7 @@ def _what_at(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
 def _where(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
     for thing in _singles(layout):
         yield ask("where", thing.where, name=thing.name)
-
-
-def _nowhere(layout: Layout, rng: np.random.Generator) -> Iterator[Question]:
-    for name in _absent(layout, rng, 2):
+    for name in _absent(layout, rng, 1):
         yield ask("where", "nowhere", name=name)
 
 
@@ -123,7 +120,6 @@ PICTURE_KINDS: tuple[Kind, ...] = (
     _not_there,
     _what_at,
     _where,
-    _nowhere,
     _count,
     _count_none,
     _is_beyond,

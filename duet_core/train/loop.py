@@ -68,7 +68,7 @@ class Trainer:
     """A module whose forward returns its loss and the parts of it, its optimisers, and where the run stands.
 
     `optimisers` holds each optimiser with its share of the learning rate. `module` and optimisers are those that
-    accelerate prepared.
+    accelerate prepared. `marks` are those of the last check of this process, if there was one.
     """
 
     accelerator: Accelerator
@@ -77,6 +77,7 @@ class Trainer:
     folder: Path
     warm_up: int = 40
     progress: Progress = field(default_factory=Progress)
+    marks: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def prepare(
@@ -153,7 +154,8 @@ class Trainer:
             fresh.rename(place)
         self.accelerator.wait_for_everyone()
         if check is not None:
-            self.log({"check": check()})
+            self.marks = check()
+            self.log({"check": self.marks})
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one JSON line to log.jsonl, with the step and the seconds of training."""

@@ -26,7 +26,7 @@ from duet_core.train.pictures import PictureSet, paint_pictures
 from duet_core.train.recipe import RECIPES, Recipe
 from duet_core.train.stages import Pupil, align_projector, train_language, train_tower
 from duet_core.train.views import Views, describe, remember
-from duet_core.train.words import Speech, build_processor, corpus, special_ids, train_tokenizer
+from duet_core.train.words import Speech, build_processor, special_ids, world_tokenizer
 
 _EXAM_BUDGETS = (192, 64)
 
@@ -71,7 +71,7 @@ class Workshop:
     def __init__(self, recipe: Recipe, runs: Path, workers: int, precision: str, start: Path | None = None) -> None:
         self.recipe, self.runs, self.workers, self.precision = recipe, runs, workers, precision
         if start is None:
-            self.speech = Speech(train_tokenizer(corpus()))
+            self.speech = Speech(world_tokenizer())
             tokenizer = self.speech.tokenizer
             self.model = build_model(build_config(recipe.sizes, len(tokenizer), special_ids(tokenizer)))
         else:

@@ -158,7 +158,7 @@ def train_language(
         return marks
 
     trainer.train(phases, lambda phase, step: (_lesson(pupil, library, phase, step, accelerator),), check, check_every)
-    return check()
+    return trainer.marks or check()
 
 
 def _lesson(pupil: Pupil, library: Library, phase: LanguagePhase, step: int, accelerator: Accelerator) -> Lesson:

@@ -21,6 +21,7 @@ from duet_core.train.pictures import Painted
 
 _WEIGHTS = {"kind": 1.0, "colour": 0.5, "place": 0.5, "rank": 0.5, "count": 0.5}
 _WEIGHTS |= {"tens": 2.0, "units": 2.0, "background": 0.3, "present": 1.0}
+_LOOKED_AT = 12  # pictures at a time when the tower is checked
 _WHOLE = ("rank", "count")  # what only the whole picture tells
 
 
@@ -147,8 +148,9 @@ def tower_accuracy(tower: CLIPVisionModel, heads: TowerHeads, pictures: Painted,
     """The share of patches read right, column by column, where the column applies."""
     rows = np.arange(min(count, len(pictures.images)))
     labels = patch_labels(pictures, rows).to(tower.device)
-    parts = (torch.from_numpy(pictures.images[part]).to(tower.device) for part in np.array_split(rows, 8))
-    hidden = torch.cat([features(tower, pixels(part)) for part in parts])  # (N, 577, D)
+    parts = np.array_split(rows, -(-len(rows) // _LOOKED_AT))
+    images = (torch.from_numpy(pictures.images[part]).to(tower.device) for part in parts)
+    hidden = torch.cat([features(tower, pixels(part)) for part in images])  # (N, 577, D)
     shares = {}
     for column, (name, head) in enumerate(heads.patch.items()):
         truth = labels[..., column]

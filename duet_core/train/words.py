@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -84,6 +84,12 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
         model_max_length=8192,
         clean_up_tokenization_spaces=False,
     )
+
+
+@cache
+def world_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of the world, trained once in a process."""
+    return train_tokenizer(corpus())
 
 
 def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
