@@ -22,8 +22,8 @@ def _train(argv: list[str]) -> int:
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "ask": ("ask a question about a picture, with all tokens and with fewer", ask),
     "scenes": ("write generated pictures with questions and true answers", scenes),
-    "bench": ("measure accuracy or speed", bench.main),
-    "train": ("train the bundled model", _train),
+    "bench": ("measure accuracy, speed or a training step", bench.main),
+    "train": ("train the bundled model or fine-tune another", _train),
 }
 
 

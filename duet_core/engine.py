@@ -17,6 +17,7 @@ from torch import Tensor
 
 from duet_core import decoder
 from duet_core.backbones import Llava, wrap
+from duet_core.batch import BATCH_BYTES, in_batches, requests_of
 from duet_core.checkpoint import choose_device, choose_dtype, load_model, load_processor, locate
 from duet_core.cost import Cost, kv_bytes, prefill_flops
 from duet_core.errors import ModelError
@@ -27,52 +28,12 @@ from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
 from duet_core.prompt import build_prompt
 from duet_core.recorder import Sample, everything, record_all
+from duet_core.runs import Answer, Encoded, Entered, Generated, Picture, Run
+from duet_core.sharing import SharedStart
+from duet_core.speech import Speech
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
 from duet_core.vision import Seen
-
-Picture = Image.Image | Sequence[Image.Image]
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A picture (or the frames of a clip) after the vision encoder: ask it as many questions as you like."""
-
-    seen: Seen
-    grid: Grid
-    encode_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The state after a prefill: `logits` [B, V] at each sample's last prompt token, and one trace per sample."""
-
-    logits: Tensor
-    traces: tuple[Trace, ...]
-    state: decoder.Prefilled
-    watch: Stopwatch
-
-    @property
-    def trace(self) -> Trace:
-        """The trace of the first (often the only) sample."""
-        return self.traces[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """Greedy continuations: `token_ids` per sample, the end token included where one came, and the prefill's run."""
-
-    token_ids: list[list[int]]
-    run: Run
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer with what became of every patch and what it took."""
-
-    text: str
-    trace: Trace
-    cost: Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +84,34 @@ class Model:
     ) -> Iterator[Trace | str | Cost]:
         """Yield the trace, then pieces of the answer as they come, then the cost; closing it stops the run."""
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
-        tokenizer = self._require_processor().tokenizer
-        prompt = build_prompt(self.processor, question, encoded.grid.frames, self.size.tokens)
-        by_words = plan.queries == "salient"
-        request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
-        words = prompt.words if by_words and plan.layers else ()
-        sample = self._sample(range(encoded.grid.frames), encoded.grid, words)
-        run = self._prefill(encoded.seen, [request], [sample], plan, Stopwatch(self.backbone.device))
+        request, sample = self._asked(question, encoded.grid, plan)
+        watch = Stopwatch(self.backbone.device)
+        run = self._prefill(self._enter(encoded.seen, plan, watch), [request], [sample], plan, watch)
         yield run.trace
-        ids: list[int] = []
-        said = ""
+        speech = Speech(self._require_processor().tokenizer)
         for step in self._decode(run, max_new_tokens):
-            ids += step
-            text = tokenizer.decode(ids, skip_special_tokens=True).lstrip()
-            if not text.endswith("\ufffd"):  # half a character: wait for the rest of its bytes
-                yield text[len(said) :]
-                said = text
-        yield self._cost(encoded, run, len(ids))
+            yield speech.hear(step)
+        yield self._cost(encoded, run, len(speech.ids))
+
+    def ask_all(
+        self, picture: Picture | Encoded, questions: Sequence[str], plan: Plan, max_new_tokens: int = 64
+    ) -> list[str]:
+        """Answer many questions about one picture in batches; the texts are those that `ask` gives one by one.
+
+        The picture is encoded and stage 1 is run once for all of them.
+        """
+        encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
+        asked = [self._asked(question, encoded.grid, plan) for question in questions]
+        watch = Stopwatch(self.backbone.device)
+        entered = self._enter(encoded.seen, plan, watch)
+        saved = encoded.grid.frames * (self.size.tokens - entered.visual.shape[1])
+        most = BATCH_BYTES // kv_bytes(self.backbone.layer_shape, [1] * self.size.layers)
+        texts: list[str] = []
+        for batch in in_batches([len(request.ids) - saved for request, _ in asked], most):
+            requests, samples = zip(*(asked[number] for number in batch), strict=True)
+            run = self._prefill(entered, requests, samples, plan, watch)
+            texts += [self._text(ids) for ids in self._finish(run, max_new_tokens)]
+        return texts
 
     def inputs(self, picture: Image.Image, question: str) -> dict[str, Tensor]:
         """Return what the checkpoint's own processor would: `input_ids` [1, T] and `pixel_values` [1, 3, h, w]."""
@@ -156,45 +128,54 @@ class Model:
         `attention_mask` [B, T] if samples are padded (on either side). `query_positions`: places in `input_ids` that
         replace the plan's query rule, one list for all samples or one per sample.
         """
-        requests = _requests(inputs, query_positions)
+        requests = requests_of(inputs, query_positions)
         watch = Stopwatch(self.backbone.device)
         with torch.inference_mode(), watch.span("encode"):
             seen = self.backbone.see(inputs["pixel_values"])
         side = inputs["pixel_values"].shape[-1], inputs["pixel_values"].shape[-2]
-        return self._prefill(seen, requests, self._samples(requests, side), plan, watch)
+        return self._prefill(self._enter(seen, plan, watch), requests, self._samples(requests, side), plan, watch)
 
     def generate(
         self, inputs: Mapping[str, Any], plan: Plan, max_new_tokens: int = 64, query_positions: Sequence | None = None
     ) -> Generated:
         """Continue a prompt greedily (`inputs` as for `prefill`); a sample ends at its end token."""
         run = self.prefill(inputs, plan, query_positions)
-        done: list[list[int]] = [[] for _ in run.traces]
-        for step in self._decode(run, max_new_tokens):
-            for ids, token in zip(done, step, strict=True):
-                if not ids or ids[-1] not in self._end_tokens():
-                    ids.append(token)
-        return Generated(done, run)
+        return Generated(self._finish(run, max_new_tokens), run)
 
     # The pieces of a run
 
+    def _asked(self, question: str, grid: Grid, plan: Plan) -> tuple[Request, Sample]:
+        """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""
+        prompt = build_prompt(self._require_processor(), question, grid.frames, self.size.tokens)
+        by_words = plan.queries == "salient"
+        request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
+        return request, self._sample(range(grid.frames), grid, prompt.words if by_words and plan.layers else ())
+
     @torch.inference_mode()
-    def _prefill(self, seen: Seen, requests: list[Request], samples: list[Sample], plan: Plan, watch: Stopwatch) -> Run:
+    def _enter(self, seen: Seen, plan: Plan, watch: Stopwatch) -> Entered:
+        """Run stage 1 and the projector."""
         plan.check(self.size.layers)
-        method = find_method(plan.method)(plan)
         extra = seen.features.shape[1] - self.backbone.rows_cols[0] * self.backbone.rows_cols[1]
         look = Look(seen.features, extra, partial(self.backbone.evidence, seen))
         with watch.span("select"):
-            selection = method.after_vision(look) or everything(look, self.backbone.keeps_cls)
+            selection = find_method(plan.method)(plan).after_vision(look) or everything(look, self.backbone.keeps_cls)
         with watch.span("encode"):
-            visual = self.backbone.project(selection.tokens)  # (I, n1, D)
+            return Entered(selection, self.backbone.project(selection.tokens))  # (I, n1, D)
+
+    @torch.inference_mode()
+    def _prefill(
+        self, entered: Entered, requests: Sequence[Request], samples: Sequence[Sample], plan: Plan, watch: Stopwatch
+    ) -> Run:
+        """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
+        visual, image_token = entered.visual, self.backbone.image_token
         with watch.span("prefill"):
-            where = [
-                place(request.ids, self.backbone.image_token, self.size.tokens, visual.shape[1]) for request in requests
-            ]
+            where = [place(request.ids, image_token, self.size.tokens, visual.shape[1]) for request in requests]
             blocks = [visual[own.pictures.start : own.pictures.stop].flatten(0, 1) for own in samples]  # (n, D) each
             tokens = lay_out(requests, blocks, self.backbone.embed, where, plan.queries)
-        state = decoder.prefill(self.backbone, tokens, method.at_layer, watch)
-        return Run(state.logits, record_all(plan.method, samples, selection, state), state, watch)
+        together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
+        stack = SharedStart(self.backbone) if together else self.backbone
+        state = decoder.prefill(stack, tokens, find_method(plan.method)(plan).at_layer, watch)
+        return Run(state.logits, record_all(plan.method, list(samples), entered.selection, state), state, watch)
 
     @torch.inference_mode()
     def _decode_step(self, run: Run, tokens: Tensor, step: int) -> Tensor:
@@ -216,6 +197,21 @@ class Model:
             with run.watch.span("decode"):
                 tokens = self._decode_step(run, tokens, step)
                 chosen = tokens.tolist()
+
+    def _finish(self, run: Run, max_new_tokens: int) -> list[list[int]]:
+        """Return each sample's greedy tokens up to its end token."""
+        done: list[list[int]] = [[] for _ in run.traces]
+        for step in self._decode(run, max_new_tokens):
+            for ids, token in zip(done, step, strict=True):
+                if not ids or ids[-1] not in self._end_tokens():
+                    ids.append(token)
+        return done
+
+    def _text(self, ids: list[int]) -> str:
+        speech = Speech(self._require_processor().tokenizer)
+        for token in ids:
+            speech.hear([token])
+        return speech.said.strip()
 
     def _end_tokens(self) -> set[int]:
         ends = self.backbone.model.generation_config.eos_token_id
@@ -257,26 +253,6 @@ class Model:
         if self.processor is None:
             raise ModelError(f"The checkpoint {self.name} has no processor; add one to its folder to ask questions.")
         return self.processor
-
-
-def _requests(inputs: Mapping[str, Any], query_positions: Sequence | None) -> list[Request]:
-    """Return the samples' prompts without padding; query positions move along with the ids."""
-    ids = inputs["input_ids"]
-    mask = inputs.get("attention_mask")
-    mask = torch.ones_like(ids) if mask is None else mask
-    requests = []
-    for number, (row, real) in enumerate(zip(ids, mask.bool(), strict=True)):
-        first = int(real.int().argmax())
-        own = _own_positions(query_positions, number)
-        requests.append(Request(row[real].tolist(), None if own is None else [place - first for place in own]))
-    return requests
-
-
-def _own_positions(query_positions: Sequence | None, number: int) -> list[int] | None:
-    if query_positions is None:
-        return None
-    nested = len(query_positions) > 0 and not isinstance(query_positions[0], int)
-    return list(query_positions[number] if nested else query_positions)
 
 
 def open_model(name: str, device: str = "auto", dtype: str = "auto") -> Model:

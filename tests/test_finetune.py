@@ -290,7 +290,7 @@ def test_the_loss_falls_and_a_plain_folder_is_left(place, small, tmp_path, how):
     log = tune(place, tmp_path / "out", "--steps", "10", "--check", str(place / "talk.json"), *how)
     checked = log[-1]["check"]
     chance = math.log(small.backbone.model.config.text_config.vocab_size)
-    assert checked["reduced"] < 0.95 * chance and checked["all_tokens"] < 0.95 * chance
+    assert checked["reduced"] < chance - 0.2 and checked["all_tokens"] < chance - 0.2
     tuned = AutoModelForImageTextToText.from_pretrained(tmp_path / "out", dtype=torch.float32)
     assert AutoProcessor.from_pretrained(tmp_path / "out").chat_template == small.processor.chat_template
     inputs = small.inputs(make_scene(0).image, "Is there a cat?")

@@ -11,7 +11,7 @@ import duet_core
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
-    "duet_core": {"gradio", "matplotlib", "cv2", "app"},
+    "duet_core": {"gradio", "cv2", "app"},
     "duet_core/methods": {"duet_core.backbones", "duet_core.engine"},
     "duet_core/backbones": {"duet_core.methods", "duet_core.engine"},
     "duet_core/merging.py": {"duet_core.pruning"},
@@ -22,9 +22,13 @@ FORBIDDEN = {
 }
 
 
-def imported(path: Path) -> set[str]:
+PLOTS = {"duet_core/bench/plots.py", "duet_core/train/plots.py"}
+
+
+def imported(path: Path, only_at_the_top: bool = False) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = ast.parse(path.read_text())
+    for node in tree.body if only_at_the_top else ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -40,6 +44,14 @@ def test_imports_run_downwards(place):
         for name in imported(path):
             banned = [bad for bad in FORBIDDEN[place] if name == bad or name.startswith(bad + ".")]
             assert not banned, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_only_plots_need_matplotlib_and_only_when_one_is_drawn():
+    for path in sorted((ROOT / "duet_core").rglob("*.py")):
+        if path.relative_to(ROOT).as_posix() not in PLOTS:
+            plotting = {name for name in imported(path) if name.partition(".")[0] == "matplotlib"}
+            assert not plotting, f"{path.relative_to(ROOT)} imports matplotlib"
+            assert not any(".plots" in name for name in imported(path, only_at_the_top=True)), path.relative_to(ROOT)
 
 
 def test_nothing_heavy_in_the_page_outside_the_gpu_module():

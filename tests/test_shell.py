@@ -8,8 +8,11 @@ import pytest
 from PIL import Image
 
 from duet_core.__main__ import main
-from duet_core.bench.accuracy import accuracy_table, contestants, measure_accuracy, scene_questions
+from duet_core.bench.accuracy import contestants, take_exam
+from duet_core.bench.exams import Exam
+from duet_core.bench.report import make_rows
 from duet_core.bench.speed import compare_plans, measure_speed, speed_table
+from duet_core.bench.tables import accuracy_tables
 from duet_core.scenes import FAMILIES, make_scene
 from duet_core.trace import Trace
 
@@ -78,29 +81,33 @@ def test_scenes_writes_pictures_and_questions(tmp_path, capsys):
 def test_bench_accuracy_counts_every_question_once(mini, tmp_path, capsys):
     out = tmp_path / "rows.json"
     assert main(["bench", "accuracy", "--seed", "3", "--n", "12", "--budgets", "full,64", "--json", str(out)]) == 0
-    rows = json.loads(out.read_text())
-    assert {(row["method"], row["budget"]) for row in rows} == {
-        ("none", "full"),
-        ("duet", "64"),
-        ("random", "64"),
-        ("uniform", "64"),
-    }
-    for method in ("none", "duet", "random", "uniform"):
-        assert sum(row["total"] for row in rows if row["method"] == method) == 12
-    assert all(0 <= row["right"] <= row["total"] for row in rows)
+    rows = json.loads(out.read_text())["rows"]
+    who = [("none", "full"), ("duet", "64"), ("random", "64"), ("uniform", "64")]
+    assert [(row["method"], row["budget"]) for row in rows] == who
+    for row in rows:
+        assert row["overall"]["total"] == sum(family["total"] for family in row["families"].values()) == 12
+        assert all(0 <= family["right"] <= family["total"] for family in row["families"].values())
     assert capsys.readouterr().out.count("| duet |") == 1
 
 
+def test_a_bad_bench_option_is_one_sentence(capsys):
+    assert main(["bench", "accuracy", "--exam", "films"]) == 2
+    printed = capsys.readouterr()
+    assert "There is no exam 'films'" in printed.err and printed.err.count("\n") == 1 and not printed.out
+
+
 def test_bench_repeats_itself(mini):
-    runs = [measure_accuracy(mini, contestants(mini, ["duet"], ["64"]), scene_questions(5, 6)) for _ in range(2)]
-    assert runs[0] == runs[1] and "| duet | 64 |" in accuracy_table(runs[0])
+    exam, field = Exam("pictures"), contestants(mini, ["duet"], ["64"])
+    rows = [make_rows(take_exam(mini, field, exam, exam.items(5, 6))) for _ in range(2)]
+    assert rows[0] == rows[1] and "| duet | 64 |" in accuracy_tables(rows[0], [])
 
 
 def test_the_bundled_model_really_sees(mini):
     """A short form of the accuracy bench: far above chance on unseen seeds, the full figures are in the model card."""
-    rows = measure_accuracy(mini, contestants(mini, [], ["full"]), scene_questions(0, 120))
-    assert sum(row.right for row in rows) / sum(row.total for row in rows) >= 0.7
-    assert {row.family for row in rows} == set(FAMILIES)
+    exam = Exam("pictures")
+    (row,) = make_rows(take_exam(mini, contestants(mini, [], ["full"]), exam, exam.items(0, 120)))
+    assert row.overall.right / row.overall.total >= 0.7
+    assert set(row.families) == set(FAMILIES)
 
 
 def test_speed_is_compared_side_by_side(mini):

@@ -1,101 +1,138 @@
-"""Accuracy on fresh generated scenes, per question family, method and budget."""
+"""Takes exams: every contestant answers the same questions, and right answers are counted scene by scene."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from PIL import Image
+import numpy as np
 from tqdm import tqdm
 
+from duet_core.bench.exams import Exam, Item
 from duet_core.engine import Encoded, Model
-from duet_core.plan import Plan
-from duet_core.scenes import FAMILIES, Question, judge, make_scene
+from duet_core.errors import PlanError
+from duet_core.plan import Plan, Stages
+from duet_core.scenes import FAMILIES, Question, judge
+from duet_core.scenes.question import CLIP_FAMILIES, REFUSALS, UNKNOWN
 
-FULL = "full"
-LONGEST_ANSWER = 48  # tokens; the longest true caption is shorter
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """How many of a family's questions were answered right under one method and budget."""
-
-    method: str
-    budget: str
-    family: str
-    right: int
-    total: int
+FULL: Final = "full"
+LONGEST_ANSWER: Final = 48  # tokens; the longest true answer is shorter
+ALL_FAMILIES: Final = (*FAMILIES, *CLIP_FAMILIES, REFUSALS)
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One method at one budget (`full`, or average visual tokens per layer)."""
+    """One method at one budget: `full`, average visual tokens per layer and frame, or a reduction in percent."""
 
     method: str
     budget: str
     plan: Plan
 
 
-def contestants(model: Model, methods: Sequence[str], budgets: Sequence[str]) -> list[Contestant]:
-    """Return every method at every budget; all tokens are run once, under the method `none`."""
-    full = [Contestant("none", FULL, model.plan("none"))] if FULL in budgets else []
-    numbers = [budget for budget in budgets if budget != FULL]
-    return full + [
-        Contestant(method, budget, model.plan(method, budget=float(budget))) for budget in numbers for method in methods
-    ]
+def contestants(
+    model: Model, methods: Sequence[str], budgets: Sequence[str], stages: Sequence[Stages] = ("both",)
+) -> list[Contestant]:
+    """Return every method at every budget, whole or one of its stages alone; all tokens run once, as `none`.
+
+    A stage alone does what it does in the whole method, so it keeps more tokens than the budget says.
+    """
+    field = [Contestant("none", FULL, model.plan("none"))] if FULL in budgets else []
+    for budget in dict.fromkeys(budgets):
+        if budget != FULL:
+            for one in dict.fromkeys(methods):
+                plan = model.plan(one, **read_budget(budget))
+                field += [Contestant(_called(one, stage), budget, plan.only(stage)) for stage in stages]
+    return field
 
 
-def scene_questions(seed: int, n: int, style: str | None = None) -> Iterator[tuple[Image.Image, tuple[Question, ...]]]:
-    """Yield scenes from `seed` on with their questions, `n` questions in all (the last scene may be cut short)."""
-    asked = 0
-    while asked < n:
-        scene = make_scene(seed, style)
-        questions = scene.questions[: n - asked]
-        yield scene.image, questions
-        asked, seed = asked + len(questions), seed + 1
+def _called(method: str, stage: Stages) -> str:
+    return method if stage == "both" else f"{method}, stage {stage} alone"
 
 
-def measure_accuracy(
-    model: Model, field: Sequence[Contestant], scenes: Iterable[tuple[Image.Image, tuple[Question, ...]]]
-) -> list[Row]:
+def read_budget(text: str) -> dict[str, float]:
+    """Return `128` as a budget and `53%` as a reduction, as `Model.plan` takes them; else a PlanError."""
+    try:
+        return {"reduction": float(text[:-1]) / 100} if text.endswith("%") else {"budget": float(text)}
+    except ValueError as error:
+        raise PlanError(
+            f"The budget {text!r} cannot be read; give full, visual tokens such as 128, or a reduction such as 53%."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked: per item its group [S] and how many questions of each family [S, F], and whose unit it is [S]."""
+
+    groups: np.ndarray
+    units: np.ndarray
+    total: np.ndarray
+
+    @classmethod
+    def of(cls, items: Sequence[tuple[str, int, np.ndarray]]) -> Asked:
+        """Collect the (unit, group, counts) of items."""
+        units, groups, total = zip(*items, strict=True)
+        return cls(np.array(groups), np.unique(units, return_inverse=True)[1], np.array(total))
+
+    def by_unit(self, counts: np.ndarray) -> np.ndarray:
+        """Add up item counts [S, ...] to those of independent units [U, ...]."""
+        sums = np.zeros((self.units.max() + 1, *counts.shape[1:]), np.int64)
+        np.add.at(sums, self.units, counts)
+        return sums
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What one contestant made of an exam: right answers and false refusals per item and family, each [S, F].
+
+    `tokens` is the average of visual tokens per layer that was run, of `full` in the untouched model.
+    """
+
+    exam: Exam
+    model: str
+    contestant: Contestant
+    tokens: float
+    full: int
+    asked: Asked
+    right: np.ndarray
+    refused: np.ndarray
+
+
+def take_exam(model: Model, field: Sequence[Contestant], exam: Exam, items: Iterable[Item]) -> list[Sheet]:
     """Ask every contestant every question; each picture is encoded once."""
-    right: dict[tuple[Contestant, str], int] = {}
-    total: dict[str, int] = {}
-    for image, questions in tqdm(scenes, unit=" scenes", disable=None):  # silent where nobody watches
-        encoded = model.encode(image)
-        for question in questions:
-            total[question.family] = total.get(question.family, 0) + 1
-            for contestant in field:
-                key = contestant, question.family
-                right[key] = right.get(key, 0) + _is_right(model, encoded, question, contestant.plan)
+    asked: list[tuple[str, int, np.ndarray]] = []
+    marks: list[list[np.ndarray]] = [[] for _ in field]
+    counts: list[tuple[float, int]] = []
+    for item in tqdm(items, desc=exam.subject, unit=" scenes", disable=None):  # silent where nobody watches
+        encoded = model.encode(item.picture)
+        counts = counts or [_token_counts(model, encoded, item.questions[0], one.plan) for one in field]
+        asked.append((item.unit, item.group, _by_family(item.questions, [True] * len(item.questions))))
+        for one, own in zip(field, marks, strict=True):
+            own.append(_marked(model, encoded, item.questions, one.plan))
+    attended = Asked.of(asked)
     return [
-        Row(one.method, one.budget, family, right[one, family], total[family])
-        for one in field
-        for family in FAMILIES
-        if family in total
+        Sheet(exam, model.name, one, *tokens, attended, *np.array(own).swapaxes(0, 1))
+        for one, tokens, own in zip(field, counts, marks, strict=True)
     ]
 
 
-def _is_right(model: Model, encoded: Encoded, question: Question, plan: Plan) -> bool:
-    return judge(question, model.ask(encoded, question.text, plan, LONGEST_ANSWER).text)
+def _token_counts(model: Model, encoded: Encoded, question: Question, plan: Plan) -> tuple[float, int]:
+    trace = model.ask(encoded, question.text, plan, max_new_tokens=1).trace
+    return trace.average_tokens, trace.full
 
 
-def rows_to_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Return the rows as plain JSON values."""
-    return [asdict(row) for row in rows]
+def _marked(model: Model, encoded: Encoded, questions: Sequence[Question], plan: Plan) -> np.ndarray:
+    """Return right answers and false refusals by family, [2, F]."""
+    answers = model.ask_all(encoded, [question.text for question in questions], plan, LONGEST_ANSWER)
+    right = [judge(question, answer) for question, answer in zip(questions, answers, strict=True)]
+    unknown = [judge(Question(REFUSALS, "", UNKNOWN), answer) for answer in answers]
+    refused = [gave_up and not known for gave_up, known in zip(unknown, right, strict=True)]
+    return np.stack([_by_family(questions, right), _by_family(questions, refused)])
 
 
-def accuracy_table(rows: Sequence[Row]) -> str:
-    """Return a Markdown table: a line per method and budget, a column per family, percent right."""
-    families = [family for family in FAMILIES if any(row.family == family for row in rows)]
-    head = ["method", "budget", "overall", *families]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for method, budget in dict.fromkeys((row.method, row.budget) for row in rows):
-        own = {row.family: row for row in rows if (row.method, row.budget) == (method, budget)}
-        cells = [_percent(list(own.values())), *(_percent([own[family]]) for family in families)]
-        lines.append("| " + " | ".join([method, budget, *cells]) + " |")
-    return "\n".join(lines)
-
-
-def _percent(rows: Sequence[Row]) -> str:
-    return f"{100 * sum(row.right for row in rows) / sum(row.total for row in rows):.1f}"
+def _by_family(questions: Sequence[Question], counted: Sequence[bool]) -> np.ndarray:
+    """Return how many of each family's questions count, [F]."""
+    counts = np.zeros(len(ALL_FAMILIES), np.int64)
+    for question, one in zip(questions, counted, strict=True):
+        counts[ALL_FAMILIES.index(question.family)] += one
+    return counts

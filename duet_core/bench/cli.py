@@ -1,48 +1,78 @@
-"""python -m duet_core bench accuracy | speed."""
+"""python -m duet_core bench accuracy | speed | training."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
+import shlex
 
 import torch
 
-from duet_core.bench.accuracy import accuracy_table, contestants, measure_accuracy, rows_to_json, scene_questions
+from duet_core.bench.accuracy import FULL, Sheet, contestants, read_budget, take_exam
+from duet_core.bench.exams import Exam
+from duet_core.bench.options import read_exams, read_options
+from duet_core.bench.report import Row, as_json, make_pairs, make_rows
 from duet_core.bench.speed import measure_speed, speed_table
+from duet_core.bench.tables import accuracy_tables
 from duet_core.engine import Model, open_model
+from duet_core.plan import target_budget
 
 
 def main(argv: list[str]) -> int:
-    """Run one benchmark, print its table and write its rows."""
-    parser = argparse.ArgumentParser("duet_core bench", description=main.__doc__)
-    parser.add_argument("what", choices=("accuracy", "speed"))
-    parser.add_argument("--model", default="duet-mini")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--seed", type=int, default=0, help="of the first scene")
-    parser.add_argument("--n", type=int, default=200, help="questions (accuracy) or runs (speed)")
-    parser.add_argument("--budgets", default="full,192,128,64", help="comma-separated: full or average visual tokens")
-    parser.add_argument("--methods", default="duet,random,uniform", help="comma-separated")
-    parser.add_argument("--style", help="sprite style of the scenes (default: the training styles)")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args(argv)
-    model = open_model(options.model, options.device, options.dtype)
-    run = _accuracy if options.what == "accuracy" else _speed
-    table, rows = run(model, options)
+    """Run one benchmark, print its table and write its figures."""
+    options = read_options(argv, main.__doc__)
+    options.command = shlex.join(["python", "-m", "duet_core", "bench", *argv])
+    run = {"accuracy": _accuracy, "speed": _speed, "training": _training}[options.what]
+    table, report = run(options)
     print(table)
     if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
 
 
-def _accuracy(model: Model, options: argparse.Namespace) -> tuple[str, object]:
-    field = contestants(model, options.methods.split(","), options.budgets.split(","))
-    rows = measure_accuracy(model, field, scene_questions(options.seed, options.n, options.style))
-    return accuracy_table(rows), rows_to_json(rows)
+def _accuracy(options: argparse.Namespace) -> tuple[str, object]:
+    exams = read_exams(options)
+    sheets = [sheet for name in options.model for sheet in _sheets(name, exams, options)]
+    sheets.sort(key=lambda sheet: exams.index(sheet.exam))  # models side by side in each exam
+    rows, pairs = make_rows(sheets), make_pairs(sheets)
+    table = accuracy_tables(rows, pairs)
+    if options.table:
+        options.table.write_text(table + "\n")
+    _plot(rows, options)
+    about = {name: getattr(options, name) for name in ("seed", "n", "groups", "style", "device", "dtype")}
+    return table, as_json(rows, pairs, options.command, about)
 
 
-def _speed(model: Model, options: argparse.Namespace) -> tuple[str, object]:
-    budgets = [float(budget) for budget in options.budgets.split(",") if budget != "full"]
-    report = measure_speed(model, budgets, options.n, options.seed)
+def _sheets(name: str, exams: list[Exam], options: argparse.Namespace) -> list[Sheet]:
+    """Let one model take all exams."""
+    model = open_model(name, options.device, options.dtype)
+    field = contestants(model, options.methods, options.budgets, options.stages)
+    seeds = options.seed, options.n, options.groups
+    return [sheet for exam in exams for sheet in take_exam(model, field, exam, exam.items(*seeds))]
+
+
+def _plot(rows: list[Row], options: argparse.Namespace) -> None:
+    if options.plot:
+        from duet_core.bench.plots import draw_accuracy  # here, because only a plot needs matplotlib
+
+        draw_accuracy(rows, options.plot)
+
+
+def _speed(options: argparse.Namespace) -> tuple[str, object]:
+    model = open_model(options.model[0], options.device, options.dtype)
+    report = measure_speed(model, _token_budgets(model, options), options.n, options.seed)
     return speed_table(report, threads=torch.get_num_threads()), report
+
+
+def _training(options: argparse.Namespace) -> tuple[str, object]:
+    from duet_core.bench.training import measure_training, training_table  # here, as training's imports are slow
+
+    model = open_model(options.model[0], options.device, options.dtype)
+    report = measure_training(model, _token_budgets(model, options), options.batch, options.n, options.seed)
+    return training_table(report), report
+
+
+def _token_budgets(model: Model, options: argparse.Namespace) -> list[float]:
+    """Return the budgets beside `full` in visual tokens."""
+    budgets = (read_budget(budget) for budget in options.budgets if budget != FULL)
+    return [round(target_budget(model.size, **budget), 2) for budget in budgets]

@@ -1,0 +1,71 @@
+"""What a run hands on: the encoded picture, what enters the language model, the state after a prefill, the answer.
+
+Shapes: B batch, I pictures, n1 visual tokens of one picture after stage 1, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+from torch import Tensor
+
+from duet_core.cost import Cost
+from duet_core.decoder import Prefilled
+from duet_core.grid import Grid
+from duet_core.methods import Selection
+from duet_core.timing import Stopwatch
+from duet_core.trace import Trace
+from duet_core.vision import Seen
+
+Picture = Image.Image | Sequence[Image.Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A picture (or the frames of a clip) after the vision encoder: ask it as many questions as you like."""
+
+    seen: Seen
+    grid: Grid
+    encode_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What a method let in, and its projection `visual` [I, n1, D]: it depends on the picture, not on the question."""
+
+    selection: Selection
+    visual: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The state after a prefill: `logits` [B, V] at each sample's last prompt token, and one trace per sample."""
+
+    logits: Tensor
+    traces: tuple[Trace, ...]
+    state: Prefilled
+    watch: Stopwatch
+
+    @property
+    def trace(self) -> Trace:
+        """The trace of the first (often the only) sample."""
+        return self.traces[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """Greedy continuations: `token_ids` per sample, the end token included where one came, and the prefill's run."""
+
+    token_ids: list[list[int]]
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer with what became of every patch and what it took."""
+
+    text: str
+    trace: Trace
+    cost: Cost
