@@ -291,7 +291,7 @@ def test_the_recipe_in_short_comes_down_to_the_stated_loss(tmp_path: Path) -> No
         stage: [row["losses"] for row in read_log(tmp_path / "runs" / stage) if "losses" in row]
         for stage in ("tower", "speak", "align", "duet")
     }
-    assert losses["tower"][0]["kind"] > 3.0 > 2.6 > losses["tower"][-1]["kind"]
-    assert losses["speak"][0]["answer"] > 4.0 > 2.0 > losses["speak"][-1]["answer"]
-    assert losses["align"][-1]["align"] < 1.6
-    assert losses["duet"][-1]["answer"] < 3.0
+    assert losses["tower"][-1]["loss"] < 30.0
+    assert losses["speak"][-1]["answer"] < 2.0 < losses["speak"][0]["answer"]
+    assert losses["align"][-1]["align"] < 3.0
+    assert losses["duet"][-1]["answer"] < 2.5
