@@ -1,4 +1,4 @@
-"""The recipe of the bundled model duet-mini, from painted scenes to a saved folder."""
+"""Trainings: the bundled model from nothing, and any supported model with DUET in its loop."""
 
 from __future__ import annotations
 
