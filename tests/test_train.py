@@ -284,6 +284,19 @@ def test_a_rehearsal_trains_resumes_and_saves_a_plain_model(tmp_path: Path, caps
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_model_goes_on_learning_for_as_long_as_it_is_told(tmp_path: Path) -> None:
+    runs = ["--recipe", "tiny", "--workers", "0", "--runs", str(tmp_path / "runs")]
+    assert main(["mini", *runs, "--no-duet", "--out", str(tmp_path / "base")]) == 0
+    assert not (tmp_path / "runs" / "duet").exists()
+    begun = ["mini", *runs, "--start", str(tmp_path / "base"), "--minutes", "0.05"]
+    for stage, more in (("duet", []), ("all-tokens", ["--all-tokens"])):
+        assert main([*begun, *more, "--out", str(tmp_path / stage)]) == 0
+        last = read_log(tmp_path / "runs" / stage)[-1]
+        assert 3.0 <= last["seconds"] < 60.0 and "full" in last["check"]
+        assert (tmp_path / stage / "model.safetensors").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.timeout(600)
 def test_the_recipe_in_short_comes_down_to_the_stated_loss(tmp_path: Path) -> None:
     """The whole recipe at full size for two to three minutes; the README of the model states these losses."""

@@ -16,7 +16,7 @@ from duet_core.scenes.events import draw_clip_questions
 from duet_core.scenes.layout import make_layout
 from duet_core.scenes.question import REFUSALS, UNKNOWN, Question
 from duet_core.scenes.questions import draw_questions
-from duet_core.scenes.wordings import Wordings, sloppy, trained
+from duet_core.scenes.wordings import sloppy, trained
 from duet_core.train.labels import COLUMNS, GRID
 from duet_core.train.language import Drops
 from duet_core.train.loop import Phase
@@ -29,10 +29,8 @@ ALL = GRID * GRID
 # How often an offered question is asked: what is easy less.
 _ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.4, "total": 0.7}
 _FIRST = ("caption", "number", "story")  # asked before any others
-_MOST, _LAGGING = (
-    3,
-    {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5},
-)  # questions of a kind offered per subject
+_MOST = 3  # questions of a kind offered per subject, but of those that lag:
+_LAGGING = {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5}
 _OUTSIDE = 0.12  # share of questions from outside the world
 _CANONICAL = 0.25  # share of questions in canonical wording
 _FOREIGN = 0.06  # share of steps on pictures that are no scene
@@ -155,14 +153,13 @@ def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.G
     return plan_of(float(np.exp(rng.uniform(low, high))), stages, size)
 
 
-def ask(subject: Subject, rng: np.random.Generator, most: int, wordings: Wordings | None = None) -> list[Question]:
+def ask(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:
     """Fresh questions about a subject, 1 to `most`, worded and typed as visitors do."""
-    wordings = wordings or trained()
     offered = _offered(subject, rng)
     taken = [question for question in offered if rng.random() < _ASKED.get(question.family, 1.0)] or offered[:1]
     mixed = [taken[k] for k in rng.permutation(len(taken))]
     chosen = sorted(mixed, key=lambda question: question.family not in _FIRST)[:most]
-    return [_worded(wordings.refusal(rng) if rng.random() < _OUTSIDE else one, rng, wordings) for one in chosen]
+    return [_worded(trained().refusal(rng) if rng.random() < _OUTSIDE else one, rng) for one in chosen]
 
 
 def _offered(subject: Subject, rng: np.random.Generator) -> list[Question]:
@@ -186,9 +183,9 @@ def offer(subject: Subject, rng: np.random.Generator, most: int) -> list[Questio
     return [replace(question, family=REFUSALS, answer=UNKNOWN) for question in elsewhere]
 
 
-def _worded(question: Question, rng: np.random.Generator, wordings: Wordings) -> Question:
+def _worded(question: Question, rng: np.random.Generator) -> Question:
     if question.kind and rng.random() >= _CANONICAL:
-        question = wordings.reword(question, rng)
+        question = trained().reword(question, rng)
     return replace(question, text=sloppy(question.text, rng))
 
 

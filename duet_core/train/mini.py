@@ -29,6 +29,7 @@ from duet_core.train.views import Views, describe, remember
 from duet_core.train.words import Speech, build_processor, special_ids, world_tokenizer
 
 _EXAM_BUDGETS = (192, 64)
+_ENDLESS = 10**9  # steps, where the clock ends a stage
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,7 +89,9 @@ class Workshop:
 
     def finish(self, all_tokens: bool = False, minutes: float | None = None) -> dict[str, float]:
         """The last stage, DUET in its loop unless `all_tokens`; returns the marks of its last exam."""
-        phases = [replace(phase, seconds=minutes and 60 * minutes) for phase in self.recipe.duet]
+        phases = list(self.recipe.duet)
+        if minutes is not None:
+            phases = [replace(phase, steps=_ENDLESS, seconds=60 * minutes) for phase in phases]
         if all_tokens:
             phases = [replace(phase, reduced=0.0, reduced_clips=0.0) for phase in phases]
         return self.train("all-tokens" if all_tokens else "duet", self.pupil(), self.library(), phases)
