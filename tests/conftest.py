@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, CLIPVisionConfig, LlamaConfig, LlavaConfig
 from transformers import LlavaForConditionalGeneration as HFLlava
@@ -84,3 +85,13 @@ def small_inputs(model: duet_core.Model, before: int = 3, after: int = 5, seed: 
     text = torch.randint(3, 90, (before + after,), generator=draw).tolist()
     ids = text[:before] + [99] * model.size.tokens + text[before:]
     return {"input_ids": torch.tensor([ids]), "pixel_values": torch.randn(1, 3, side, side, generator=draw)}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """A folder with two pictures that are no scene, and a file that is none."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name, colour in (("one.jpg", "teal"), ("two.PNG", "pink")):
+        Image.new("RGB", (60, 40), colour).save(folder / name)
+    (folder / "notes.txt").write_text("no picture")
+    return folder

@@ -22,16 +22,6 @@ from duet_core.scenes import judge
 from duet_core.scenes.clip import make_clip
 from duet_core.scenes.question import UNKNOWN
 
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for name, colour in (("one.jpg", "teal"), ("two.PNG", "pink")):
-        Image.new("RGB", (60, 40), colour).save(folder / name)
-    (folder / "notes.txt").write_text("no picture")
-    return folder
-
-
 # Marks
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from duet_core.bench.accuracy import LONGEST_ANSWER
 from duet_core.bench.exams import FEWEST, GROUP_SEEDS, SUBJECTS, WORDINGS, Exam
@@ -17,15 +16,6 @@ from duet_core.scenes.questions import draw_questions
 from duet_core.scenes.scene import compose
 
 seeds = st.integers(0, FIRST_TRAINING_SEED - 1)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photos")
-    for name, colour in (("one.jpg", "teal"), ("two.PNG", "pink")):
-        Image.new("RGB", (60, 40), colour).save(folder / name)
-    (folder / "notes.txt").write_text("no picture")
-    return folder
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)

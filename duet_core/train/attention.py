@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+CHUNKED = "chunked"
+"""The name of this attention as transformers knows it, for encoders in training."""
 _CACHED = 1_500_000  # scores worked on at a time: what a core's cache holds
 
 
@@ -81,8 +83,8 @@ def _own(hidden: Tensor, part: slice, heads: int, count: int) -> Tensor:
 def _for_transformers(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, scaling: float, **_: Any
 ) -> tuple[Tensor, None]:
-    """What transformers calls for `attn_implementation="chunked"`; only for encoders, which mask nothing."""
+    """What transformers calls for `attn_implementation=CHUNKED`; only for encoders, which mask nothing."""
     return attend(query, key, value, scaling).transpose(1, 2), None
 
 
-AttentionInterface.register("chunked", _for_transformers)
+AttentionInterface.register(CHUNKED, _for_transformers)

@@ -16,8 +16,7 @@ import torch
 
 from duet_core.plan import Plan
 from duet_core.scenes.question import Question
-from duet_core.train.lessons import Lesson, entering, offer
-from duet_core.train.packing import pack
+from duet_core.train.lessons import offer, seen_lesson
 from duet_core.train.views import Views
 from duet_core.train.words import Speech
 
@@ -39,9 +38,10 @@ def sit(lesson: Any, speech: Speech, exams: Sequence[Exam]) -> dict[str, float]:
     """Marks by exam, and by family of the exam: `name` and `name/family`."""
     marks: dict[str, list[bool]] = defaultdict(list)
     for exam in exams:
-        for start in range(0, exam.count, _BATCH if exam.views.frames == 1 else 1):
-            stop = start + (_BATCH if exam.views.frames == 1 else 1)
-            for question, right in _part(lesson, speech, exam, np.arange(start, min(stop, exam.count))):
+        together = _BATCH if exam.views.frames == 1 else 1
+        for start in range(0, exam.count, together):
+            subjects = np.arange(start, min(start + together, exam.count))
+            for question, right in _part(lesson, speech, exam, subjects):
                 marks[exam.name].append(right)
                 marks[f"{exam.name}/{question.family}"].append(right)
     return {name: sum(own) / len(own) for name, own in marks.items()}
@@ -49,11 +49,8 @@ def sit(lesson: Any, speech: Speech, exams: Sequence[Exam]) -> dict[str, float]:
 
 def _part(lesson: Any, speech: Speech, exam: Exam, subjects: np.ndarray) -> list[tuple[Question, bool]]:
     asked = [offer(exam.views.subjects[int(row)], np.random.default_rng((11, int(row))), 1) for row in subjects]
-    features, labels = entering(exam.views, subjects, exam.plan)
-    packed = pack(speech, asked, exam.views.frames, features.shape[1] // exam.views.frames)
-    drops = tuple(zip(exam.plan.layers, exam.plan.keep, strict=True))
-    given = Lesson(features, labels, packed, drops).to(lesson.table.device)
-    logits, truth = lesson.answer(given)
+    given = seen_lesson(exam.views, subjects, asked, exam.plan, speech)
+    logits, truth = lesson.answer(given.to(lesson.table.device))
     questions = [question for picture in asked for question in picture]
     lengths = [len(speech.turn(question).answered) for question in questions]
     right = [bool(part.all()) for part in (logits.argmax(-1) == truth).split(lengths)]

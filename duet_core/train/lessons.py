@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -105,13 +106,6 @@ class Library:
         return Size(ALL, self.layers)
 
 
-def plan_of(budget: float | None, stages: Stages, size: Size) -> Plan:
-    """DUET's plan for a budget, or for one of its stages alone; None keeps everything."""
-    if budget is None:
-        return Plan(method="none")
-    return duet_schedule("duet", budget, size).only(stages)
-
-
 def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
     """Everything one training step needs."""
     if rng.random() < phase.written:
@@ -121,6 +115,13 @@ def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.
     views = _shelf(library, is_clip, rng)
     subjects = _choose(views, phase.subjects(plan, views.frames, library.size), rng)
     asked = [ask(views.subjects[int(row)], rng, phase.apart if plan.layers else phase.questions) for row in subjects]
+    return seen_lesson(views, subjects, asked, plan, speech)
+
+
+def seen_lesson(
+    views: Views, subjects: np.ndarray, asked: Sequence[Sequence[Question]], plan: Plan, speech: Speech
+) -> Lesson:
+    """The lesson of asking these questions about subjects that are seen under a plan."""
     features, labels = entering(views, subjects, plan)
     packed = pack(speech, asked, views.frames, features.shape[1] // views.frames)
     return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)))
@@ -147,10 +148,10 @@ def _choose(views: Views, many: int, rng: np.random.Generator) -> np.ndarray:
 
 def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.Generator) -> Plan:
     if rng.random() >= (phase.reduced_clips if is_clip else phase.reduced):
-        return plan_of(None, "both", size)
+        return Plan(method="none")
     low, high = np.log(phase.clip_budgets if is_clip else phase.budgets)
     stages = phase.stages[int(rng.integers(len(phase.stages)))]
-    return plan_of(float(np.exp(rng.uniform(low, high))), stages, size)
+    return duet_schedule("duet", float(np.exp(rng.uniform(low, high))), size).only(stages)
 
 
 def ask(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:

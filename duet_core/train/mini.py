@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -82,10 +83,10 @@ class Workshop:
     def raise_base(self) -> None:
         """The stages before DUET: a model that never saw a reduced picture."""
         self.train_tower()
-        recipe, pupil, seen = self.recipe, self.pupil(), self.library()
-        self.train("speak", replace(pupil, exams=()), self.written(), recipe.speak)
-        align_projector(pupil, seen, recipe.align, self.runs / "align", self.accelerator())
-        self.train("answer", pupil, seen, recipe.answer)
+        recipe, pupil = self.recipe, self.pupil
+        self.train("speak", replace(pupil, exams=()), self.written, recipe.speak)
+        align_projector(pupil, self.library, recipe.align, self.runs / "align", self.accelerator())
+        self.train("answer", pupil, self.library, recipe.answer)
 
     def finish(self, all_tokens: bool = False, minutes: float | None = None) -> dict[str, float]:
         """The last stage, DUET in its loop unless `all_tokens`; returns the marks of its last exam."""
@@ -94,7 +95,7 @@ class Workshop:
             phases = [replace(phase, steps=_ENDLESS, seconds=60 * minutes) for phase in phases]
         if all_tokens:
             phases = [replace(phase, reduced=0.0, reduced_clips=0.0) for phase in phases]
-        return self.train("all-tokens" if all_tokens else "duet", self.pupil(), self.library(), phases)
+        return self.train("all-tokens" if all_tokens else "duet", self.pupil, self.library, phases)
 
     def train(self, stage: str, pupil: Pupil, library: Library, phases: Sequence[LanguagePhase]) -> dict[str, float]:
         """One stage of the language model; returns the marks of its last exam."""
@@ -121,17 +122,20 @@ class Workshop:
         """What the trained tower makes of a set."""
         return remember(self.tower, wanted, self.runs / wanted.name, self.workers)
 
+    @cached_property
     def library(self) -> Library:
-        """What the language model learns from."""
+        """What the language model learns from; read once, when the tower is trained."""
         recipe = self.recipe
         scenes, foreign, clips = (self.views(own) for own in (recipe.scenes, recipe.foreign, recipe.clips))
-        return Library(scenes, foreign, clips, recipe.sizes.text_layers, self.written())
+        return Library(scenes, foreign, clips, recipe.sizes.text_layers, self.written)
 
+    @cached_property
     def written(self) -> Library:
         """What the language model reads about before it sees anything."""
         scenes, foreign, clips = map(describe, self.recipe.written)
         return Library(scenes, foreign, clips, self.recipe.sizes.text_layers)
 
+    @cached_property
     def pupil(self) -> Pupil:
         """The language model with its exams: all tokens and two budgets for pictures, two reductions for clips."""
         scenes, clips = self.views(self.recipe.check_scenes), self.views(self.recipe.check_clips)

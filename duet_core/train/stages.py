@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration
 
+from duet_core.train.attention import CHUNKED
 from duet_core.train.exam import Exam, sit
 from duet_core.train.language import answer_logits
 from duet_core.train.lessons import LanguagePhase, Lesson, Library, draw_lesson
@@ -46,7 +47,7 @@ def train_tower(
     accelerator: Accelerator, check_every: int,
 ) -> None:  # fmt: skip
     """Teach the tower its patches, on the sets by turns; the tower is changed."""
-    tower.set_attn_implementation("chunked")
+    tower.set_attn_implementation(CHUNKED)
     lesson = TowerLesson(tower)
     # The last layer is not trained: LLaVA reads the one before it.
     inner = tower.encoder.layers[:-1]

@@ -98,13 +98,15 @@ def choose_windows(labels: Tensor, side: int, card_share: float = 0.4) -> Tensor
 
     Cards are chosen more often than their area would have it, since digits are learnt last.
     """
-    column = list(COLUMNS).index("tens")
+    column, device = list(COLUMNS).index("tens"), labels.device
     cards, objects = labels[..., column] > 0, labels[..., 0] > 0
-    weights = torch.where(cards.any(1, keepdim=True) & (torch.rand(len(labels), 1) < card_share), cards, objects)
+    weights = torch.where(
+        cards.any(1, keepdim=True) & (torch.rand(len(labels), 1, device=device) < card_share), cards, objects
+    )
     centre = (weights + 1e-3).multinomial(1)  # (B, 1)
-    corner = [part - torch.randint(side, part.shape) for part in (centre // GRID, centre % GRID)]
+    corner = [part - torch.randint(side, part.shape, device=device) for part in (centre // GRID, centre % GRID)]
     row, col = (part.clamp(0, GRID - side) for part in corner)
-    steps = torch.arange(side)
+    steps = torch.arange(side, device=device)
     rows, cols = row + steps, col + steps  # (B, side) each
     return (rows[:, :, None] * GRID + cols[:, None]).flatten(1)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from duet_core.scenes.actors import FRAMES, ClipLayout
+from duet_core.train.attention import CHUNKED
 from duet_core.train.labels import COLUMNS, GRID, MOST_OBJECTS, foreign_table, table
 from duet_core.train.pictures import PictureSet, Subject, paint_chunks
 from duet_core.train.tower import pixels
@@ -59,9 +60,8 @@ def _tables(subject: Subject) -> list[np.ndarray]:
 @torch.no_grad()
 def see(tower: Any, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Features (B, 577, D), scores (B, 577) and keys (B, 577, d) of uint8 pictures, as the engine computes them."""
-    seen = run_clip(
-        tower, pixels(torch.from_numpy(images)).to(tower.device, tower.dtype), tower.config.num_hidden_layers - 1
-    )
+    given = pixels(torch.from_numpy(images)).to(tower.device, tower.dtype)
+    seen = run_clip(tower, given, tower.config.num_hidden_layers - 1)
     evidence = clip_evidence(seen)
     return seen.features, evidence.scores, evidence.keys
 
@@ -72,7 +72,7 @@ def remember(tower: Any, wanted: PictureSet, folder: Path, workers: int) -> View
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         used = tower.config._attn_implementation
-        tower.set_attn_implementation("chunked")
+        tower.set_attn_implementation(CHUNKED)
         _write(tower, wanted, folder, workers)
         tower.set_attn_implementation(used)
         (folder / "complete").touch()
