@@ -1,4 +1,4 @@
-"""Batches: padded inputs taken apart into prompts, and prompts dealt out into batches of a bounded size."""
+"""Batches: inputs taken apart into prompts, and prompts dealt out into batches of a bounded size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
+from duet_core.errors import PictureError
 from duet_core.layout import Request
 
 BATCH_BYTES: Final = 2**30
@@ -24,6 +26,16 @@ def requests_of(inputs: Mapping[str, Any], query_positions: Sequence | None) -> 
         own = _own_positions(query_positions, number)
         requests.append(Request(row[real].tolist(), None if own is None else [place - first for place in own]))
     return requests
+
+
+def given_pixels(inputs: Mapping[str, Any]) -> tuple[Tensor, bool]:
+    """Return the batch's pixels [I, 3, h, w], and whether they are the frames of clips; a PictureError for both."""
+    pictures, clips = inputs.get("pixel_values"), inputs.get("pixel_values_videos")
+    if pictures is not None and clips is None:
+        return pictures, False
+    if clips is not None and pictures is None:
+        return clips.flatten(0, 1), True
+    raise PictureError("The inputs need either pixel_values or pixel_values_videos; give exactly one of the two.")
 
 
 def _own_positions(query_positions: Sequence | None, number: int) -> list[int] | None:

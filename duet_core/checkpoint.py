@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel
+from transformers import AutoConfig, AutoModelForImageTextToText, PreTrainedModel
 
 from duet_core.backbones import check_family
 from duet_core.errors import ModelError, ModelNotFound, ModelUnreachable
@@ -93,11 +92,3 @@ def _base(place: str) -> str:
     """Where the configuration is: beside the weights, or with the model that adapters were made for."""
     adapters = Path(place) / "adapter_config.json"
     return json.loads(adapters.read_text())["base_model_name_or_path"] if adapters.is_file() else place
-
-
-def load_processor(place: str) -> Any | None:
-    """Open the processor beside the weights; None where a checkpoint has none (prefill and generate still work)."""
-    try:
-        return AutoProcessor.from_pretrained(place, backend="pil")
-    except (OSError, ValueError, TypeError):
-        return None

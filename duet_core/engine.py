@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from duet_core import decoder
-from duet_core.backbones import Llava, wrap
-from duet_core.batch import BATCH_BYTES, in_batches, requests_of
-from duet_core.checkpoint import choose_device, choose_dtype, load_model, load_processor, locate
+from duet_core.backbones import Eye, Llava, wrap
+from duet_core.batch import BATCH_BYTES, given_pixels, in_batches, requests_of
+from duet_core.checkpoint import choose_device, choose_dtype, load_model, locate
 from duet_core.cost import Cost, kv_bytes, prefill_flops
 from duet_core.errors import ModelError
 from duet_core.grid import Grid
@@ -26,7 +26,8 @@ from duet_core.layout import Request, count_pictures, lay_out, place
 from duet_core.methods import Look, find_method
 from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
-from duet_core.prompt import build_prompt
+from duet_core.processors import load_processor
+from duet_core.prompt import Shown, build_prompt
 from duet_core.recorder import Sample, everything, record_all
 from duet_core.runs import Answer, Encoded, Entered, Generated, Picture, Run
 from duet_core.sharing import SharedStart
@@ -46,31 +47,40 @@ class Model:
 
     @property
     def size(self) -> Size:
-        """Visual tokens of one picture and language-model layers: what a plan depends on."""
-        return self.backbone.size
+        """Visual tokens of one picture and language-model layers: what a plan for a picture depends on."""
+        return self.backbone.size()
 
-    def plan(self, method: str = "duet", *, reduction: float | None = None, budget: float | None = None) -> Plan:
+    def plan(
+        self,
+        method: str = "duet",
+        *,
+        reduction: float | None = None,
+        budget: float | None = None,
+        frames: int | None = None,
+    ) -> Plan:
         """Return the plan of a method for a reduction in [0, 1) or a budget of average visual tokens per layer.
 
-        The average lands within one token of the target. Raises a PlanError for a value or method that does not exist.
+        For a clip of so many `frames` the budget is that of all its frames together; without them, of one picture. The
+        average lands within one token of the target. Raises a PlanError for a value or method that does not exist.
         """
+        size = self.backbone.size(frames)
         chosen = find_method(method)
         if method == "none" and reduction is None and budget is None:
             return Plan(method="none")
-        return chosen.schedule(target_budget(self.size, reduction, budget), self.size)
+        return chosen.schedule(target_budget(size, reduction, budget), size)
 
     @torch.inference_mode()
     def encode(self, picture: Picture) -> Encoded:
         """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
         processor = self._require_processor().image_processor
         frames = [picture] if isinstance(picture, Image.Image) else list(picture or [])
+        eye = self.backbone.eye(clip=not isinstance(picture, Image.Image))
         pixels = pixels_of(processor, frames)  # (I, 3, h, w)
         watch = Stopwatch(self.backbone.device)
         with watch.span("encode"):
-            seen = self.backbone.see(pixels)
-        rows, cols = self.backbone.rows_cols
-        grid = Grid(len(frames), rows, cols, frames[0].size, seen_box(processor, frames[0].size))
-        return Encoded(seen, grid, watch.totals()["encode"])
+            seen = self.backbone.see(eye, pixels)
+        grid = Grid(len(frames), *eye.rows_cols, frames[0].size, seen_box(processor, frames[0].size))
+        return Encoded(eye, seen, grid, watch.totals()["encode"])
 
     def ask(self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64) -> Answer:
         """Answer one question about a picture under a plan."""
@@ -84,9 +94,9 @@ class Model:
     ) -> Iterator[Trace | str | Cost]:
         """Yield the trace, then pieces of the answer as they come, then the cost; closing it stops the run."""
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
-        request, sample = self._asked(question, encoded.grid, plan)
+        request, sample = self._asked(question, encoded, plan)
         watch = Stopwatch(self.backbone.device)
-        run = self._prefill(self._enter(encoded.seen, plan, watch), [request], [sample], plan, watch)
+        run = self._prefill(self._enter(encoded.eye, encoded.seen, plan, watch), [request], [sample], plan, watch)
         yield run.trace
         speech = Speech(self._require_processor().tokenizer)
         for step in self._decode(run, max_new_tokens):
@@ -101,10 +111,10 @@ class Model:
         The picture is encoded and stage 1 is run once for all of them.
         """
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
-        asked = [self._asked(question, encoded.grid, plan) for question in questions]
+        asked = [self._asked(question, encoded, plan) for question in questions]
         watch = Stopwatch(self.backbone.device)
-        entered = self._enter(encoded.seen, plan, watch)
-        saved = encoded.grid.frames * (self.size.tokens - entered.visual.shape[1])
+        entered = self._enter(encoded.eye, encoded.seen, plan, watch)
+        saved = encoded.grid.frames * (encoded.eye.tokens - entered.visual.shape[1])
         most = BATCH_BYTES // kv_bytes(self.backbone.layer_shape, [1] * self.size.layers)
         texts: list[str] = []
         for batch in in_batches([len(request.ids) - saved for request, _ in asked], most):
@@ -116,7 +126,7 @@ class Model:
     def inputs(self, picture: Image.Image, question: str) -> dict[str, Tensor]:
         """Return what the checkpoint's own processor would: `input_ids` [1, T] and `pixel_values` [1, 3, h, w]."""
         processor = self._require_processor()
-        prompt = build_prompt(processor, question, 1, self.size.tokens)
+        prompt = build_prompt(processor, question, Shown.of(self.backbone.eye(clip=False)))
         pixels = pixels_of(processor.image_processor, [picture]).to(self.backbone.device, self.backbone.dtype)
         ids = torch.tensor([prompt.ids], device=self.backbone.device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
@@ -124,16 +134,18 @@ class Model:
     def prefill(self, inputs: Mapping[str, Any], plan: Plan, query_positions: Sequence | None = None) -> Run:
         """Run a prompt through encoder and language model.
 
-        `inputs`: `input_ids` [B, T] and `pixel_values` [I, 3, h, w] as the processor returns them, with an
-        `attention_mask` [B, T] if samples are padded (on either side). `query_positions`: places in `input_ids` that
-        replace the plan's query rule, one list for all samples or one per sample.
+        `inputs`: `input_ids` [B, T] and `pixel_values` [I, 3, h, w] or `pixel_values_videos` [B, F, 3, h, w] as the
+        processor returns them, with an `attention_mask` [B, T] if samples are padded (on either side).
+        `query_positions`: places in `input_ids` that replace the plan's query rule, one list for all samples or one
+        per sample.
         """
         requests = requests_of(inputs, query_positions)
-        watch = Stopwatch(self.backbone.device)
+        pixels, is_clip = given_pixels(inputs)  # (I, 3, h, w)
+        eye, watch = self.backbone.eye(is_clip), Stopwatch(self.backbone.device)
         with torch.inference_mode(), watch.span("encode"):
-            seen = self.backbone.see(inputs["pixel_values"])
-        side = inputs["pixel_values"].shape[-1], inputs["pixel_values"].shape[-2]
-        return self._prefill(self._enter(seen, plan, watch), requests, self._samples(requests, side), plan, watch)
+            seen = self.backbone.see(eye, pixels)
+        samples = _samples(eye, requests, (pixels.shape[-1], pixels.shape[-2]))
+        return self._prefill(self._enter(eye, seen, plan, watch), requests, samples, plan, watch)
 
     def generate(
         self, inputs: Mapping[str, Any], plan: Plan, max_new_tokens: int = 64, query_positions: Sequence | None = None
@@ -144,32 +156,34 @@ class Model:
 
     # The pieces of a run
 
-    def _asked(self, question: str, grid: Grid, plan: Plan) -> tuple[Request, Sample]:
+    def _asked(self, question: str, encoded: Encoded, plan: Plan) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""
-        prompt = build_prompt(self._require_processor(), question, grid.frames, self.size.tokens)
+        frames = encoded.grid.frames
+        prompt = build_prompt(self._require_processor(), question, Shown.of(encoded.eye, frames))
         by_words = plan.queries == "salient"
         request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
-        return request, self._sample(range(grid.frames), grid, prompt.words if by_words and plan.layers else ())
+        guides = prompt.words if by_words and plan.layers else ()
+        return request, Sample(range(frames), encoded.grid, encoded.eye.tokens * frames, guides)
 
     @torch.inference_mode()
-    def _enter(self, seen: Seen, plan: Plan, watch: Stopwatch) -> Entered:
+    def _enter(self, eye: Eye, seen: Seen, plan: Plan, watch: Stopwatch) -> Entered:
         """Run stage 1 and the projector."""
         plan.check(self.size.layers)
-        extra = seen.features.shape[1] - self.backbone.rows_cols[0] * self.backbone.rows_cols[1]
+        extra = seen.features.shape[1] - eye.patches
         look = Look(seen.features, extra, partial(self.backbone.evidence, seen))
         with watch.span("select"):
-            selection = find_method(plan.method)(plan).after_vision(look) or everything(look, self.backbone.keeps_cls)
+            selection = find_method(plan.method)(plan).after_vision(look) or everything(look, eye.keeps_cls)
         with watch.span("encode"):
-            return Entered(selection, self.backbone.project(selection.tokens))  # (I, n1, D)
+            return Entered(eye, selection, self.backbone.project(selection.tokens))  # (I, n1, D)
 
     @torch.inference_mode()
     def _prefill(
         self, entered: Entered, requests: Sequence[Request], samples: Sequence[Sample], plan: Plan, watch: Stopwatch
     ) -> Run:
         """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
-        visual, image_token = entered.visual, self.backbone.image_token
+        visual, eye = entered.visual, entered.eye
         with watch.span("prefill"):
-            where = [place(request.ids, image_token, self.size.tokens, visual.shape[1]) for request in requests]
+            where = [place(request.ids, eye.token, eye.tokens, visual.shape[1]) for request in requests]
             blocks = [visual[own.pictures.start : own.pictures.stop].flatten(0, 1) for own in samples]  # (n, D) each
             tokens = lay_out(requests, blocks, self.backbone.embed, where, plan.queries)
         together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
@@ -217,20 +231,6 @@ class Model:
         ends = self.backbone.model.generation_config.eos_token_id
         return set(ends) if isinstance(ends, list) else {ends}
 
-    def _samples(self, requests: list[Request], side: tuple[int, int]) -> list[Sample]:
-        """Deal the batch's pictures out to the samples whose prompts have room for them."""
-        samples, first = [], 0
-        rows, cols = self.backbone.rows_cols
-        for request in requests:
-            own = count_pictures(request.ids, self.backbone.image_token, self.size.tokens)
-            grid = Grid(own, rows, cols, side, (0, 0, *side))
-            samples.append(self._sample(range(first, first + own), grid))
-            first += own
-        return samples
-
-    def _sample(self, pictures: range, grid: Grid, words: tuple[str, ...] = ()) -> Sample:
-        return Sample(pictures, grid, self.size.tokens * len(pictures), words)
-
     def _cost(self, encoded: Encoded, run: Run, new_tokens: int) -> Cost:
         """Sum up the watch of a one-sample run; the formulas get the lengths actually run."""
         spent = run.watch.totals()
@@ -253,6 +253,17 @@ class Model:
         if self.processor is None:
             raise ModelError(f"The checkpoint {self.name} has no processor; add one to its folder to ask questions.")
         return self.processor
+
+
+def _samples(eye: Eye, requests: list[Request], side: tuple[int, int]) -> list[Sample]:
+    """Deal the batch's pictures out to the samples whose prompts have room for them."""
+    samples, first = [], 0
+    for request in requests:
+        own = count_pictures(request.ids, eye.token, eye.tokens)
+        grid = Grid(own, *eye.rows_cols, side, (0, 0, *side))
+        samples.append(Sample(range(first, first + own), grid, eye.tokens * own))
+        first += own
+    return samples
 
 
 def open_model(name: str, device: str = "auto", dtype: str = "auto") -> Model:

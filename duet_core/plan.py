@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, get_args
@@ -11,9 +13,10 @@ from duet_core.errors import PlanError
 Queries = Literal["salient", "all_text", "last"]
 Stages = Literal["both", "1", "2"]
 
-# Contextual tokens as a share of the tokens entering, at shares of the picture's tokens that enter: the knots are the
-# published settings for 576 tokens (85/17, 170/35, 300/7) and a picture kept whole.
-_CONTEXTUAL_SHARE = ((0.0, 17 / 102), (102 / 576, 17 / 102), (205 / 576, 35 / 205), (307 / 576, 7 / 307), (1.0, 0.0))
+# Contextual tokens as a share of the tokens entering, at shares of a picture's tokens that enter: the knots are the
+# published settings for pictures of 576 tokens (85/17, 170/35, 300/7) and frames of 256 (20/7, 160/32), and all kept.
+_IN_PICTURES = ((0.0, 17 / 102), (102 / 576, 17 / 102), (205 / 576, 35 / 205), (307 / 576, 7 / 307), (1.0, 0.0))
+_IN_FRAMES = ((0.0, 7 / 27), (27 / 256, 7 / 27), (192 / 256, 32 / 192), (1.0, 0.0))
 _KEEP_AT_HALF, _KEEP_AT_THREE_QUARTERS = 0.5, 0.0
 
 
@@ -81,10 +84,19 @@ def _require(holds: bool, name: str, value: object, limit: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The model's numbers that a plan depends on: visual tokens of one picture, and language-model layers."""
+    """What a plan depends on: visual tokens of one picture, language-model layers, and pictures (frames of a clip).
+
+    A plan's `dominant` and `contextual` count for every frame; a budget for all of them together.
+    """
 
     tokens: int
     layers: int
+    frames: int = 1
+
+    @property
+    def total(self) -> int:
+        """Visual tokens of the whole clip (or the one picture)."""
+        return self.tokens * self.frames
 
 
 def target_budget(size: Size, reduction: float | None = None, budget: float | None = None) -> float:
@@ -97,25 +109,25 @@ def target_budget(size: Size, reduction: float | None = None, budget: float | No
     if budget is None:
         share = 0.0 if reduction is None else reduction
         _require(0.0 <= share < 1.0, "reduction", share, "at least 0 and below 1")
-        return size.tokens * (1.0 - share)
-    _require(1 <= budget <= size.tokens, "budget", budget, f"between 1 and {size.tokens} tokens")
+        return size.total * (1.0 - share)
+    _require(size.frames <= budget <= size.total, "budget", budget, f"between {size.frames} and {size.total} tokens")
     return float(budget)
 
 
 def duet_schedule(method: str, target: float, size: Size) -> Plan:
     """Return the plan of DUET's schedule whose average comes closest to `target` visual tokens per layer.
 
-    Layers at 1/2 and 3/4 of the depth. Up to the budget where the whole picture enters, the ratios stay at the
-    published 0.5 and 0 and the entering tokens vary; above it everything enters and the ratios rise towards 1.
+    Layers at 1/2 and 3/4 of the depth. Up to the budget where everything enters, the ratios stay at the published 0.5
+    and 0 and the entering tokens vary, as many in each frame of a clip; above it everything enters and the ratios rise
+    towards 1.
     """
-    if target >= size.tokens:
+    if target >= size.total:
         return Plan(method=method)
     base = _scheduled(Plan(method=method), size.layers)
-    most = _average(base, size.tokens, size.layers)
-    if target <= most:
-        entering = min(range(1, size.tokens + 1), key=lambda n: abs(_average(base, n, size.layers) - target))
-        return _split(base, entering, size.tokens)
-    return _milder(base, target, size)
+    if target > _average(base, size.total, size.layers):
+        return _milder(base, target, size)
+    entering = min(range(1, size.tokens + 1), key=lambda n: abs(_average(base, n * size.frames, size.layers) - target))
+    return _tuned(_split(base, entering, size), entering * size.frames, target, size.layers)
 
 
 def _scheduled(base: Plan, n_layers: int) -> Plan:
@@ -130,27 +142,47 @@ def _average(plan: Plan, entering: int, n_layers: int) -> float:
     return sum(counts) / len(counts)
 
 
-def _split(base: Plan, entering: int, tokens: int) -> Plan:
-    """Divide the entering tokens into dominant and contextual ones as the published settings do."""
-    share = _interpolate(entering / tokens)
+def _split(base: Plan, entering: int, size: Size) -> Plan:
+    """Divide a picture's entering tokens into dominant and contextual ones as the published settings do."""
+    share = _interpolate(_IN_PICTURES if size.frames == 1 else _IN_FRAMES, entering / size.tokens)
     contextual = min(round(entering * share), entering - 1)
     return replace(base, dominant=entering - contextual, contextual=contextual)
 
 
-def _interpolate(x: float) -> float:
-    for (x0, y0), (x1, y1) in pairwise(_CONTEXTUAL_SHARE):
+def _interpolate(knots: Sequence[tuple[float, float]], x: float) -> float:
+    for (x0, y0), (x1, y1) in pairwise(knots):
         if x <= x1:
             return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return _CONTEXTUAL_SHARE[-1][1]
+    return knots[-1][1]
+
+
+def _tuned(plan: Plan, entering: int, target: float, n_layers: int) -> Plan:
+    """Shift the first ratio where a token more in every frame would step over the target; one frame never needs it."""
+    if not plan.keep or abs(_average(plan, entering, n_layers) - target) <= 1.0:
+        return plan
+
+    def keeping(tokens: int) -> Plan:
+        return replace(plan, keep=((tokens + 0.5) / entering, *plan.keep[1:]))
+
+    return _closest(keeping, range(entering), entering, target, n_layers)
 
 
 def _milder(base: Plan, target: float, size: Size) -> Plan:
     """Keep every patch and raise the ratios just so far that the average meets the target."""
+    steps = range(4 * size.total + 1)
 
     def at(step: int) -> Plan:
-        t = step / (4 * size.tokens)
+        t = step / steps[-1]
         return replace(base, keep=tuple(ratio + (1.0 - ratio) * t for ratio in base.keep))
 
-    steps = range(4 * size.tokens + 1)
-    best = min(steps, key=lambda step: abs(_average(at(step), size.tokens, size.layers) - target))
-    return at(best)
+    return _closest(at, steps, size.total, target, size.layers)
+
+
+def _closest(plan_at: Callable[[int], Plan], steps: range, entering: int, target: float, n_layers: int) -> Plan:
+    """Return the plan of the step whose average comes closest to the target; averages must rise with the steps."""
+
+    def average(step: int) -> float:
+        return _average(plan_at(step), entering, n_layers)
+
+    above = bisect_left(steps, target, key=average)
+    return plan_at(min((k for k in (above - 1, above) if k in steps), key=lambda k: abs(average(k) - target)))

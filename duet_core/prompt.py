@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from duet_core.backbones.eye import Eye, Medium
 from duet_core.errors import QuestionError
 from duet_core.question import Span, salient_spans, tokens_under
 
@@ -35,23 +36,40 @@ class Dialogue:
     answers: list[range]
 
 
-def build_prompt(processor: Any, question: str, n_pictures: int, tokens_per_picture: int) -> Prompt:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a prompt shows before the question: `marks` marks of a `medium`, each of so many visual `tokens`."""
+
+    medium: Medium
+    marks: int
+    tokens: int
+
+    @classmethod
+    def of(cls, eye: Eye, pictures: int = 1) -> Shown:
+        """What so many pictures (or frames) are in the prompt of a model that sees them with this eye."""
+        marks = eye.marks(pictures)
+        return cls(eye.medium, marks, eye.tokens * pictures // marks)
+
+    def mark(self, processor: Any) -> str:
+        """The text that the processor's template writes for one of them."""
+        return processor.video_token if self.medium == "video" else processor.image_token
+
+
+def build_prompt(processor: Any, question: str, shown: Shown) -> Prompt:
     """Fill the checkpoint's chat template and tokenise it; the question's characters decide what is salient.
 
     Raises a QuestionError for an empty question or one that contains a reserved token.
     """
     question = question.strip()
     _check("question", question, processor.tokenizer)
-    text = _expanded(processor, _template(processor, [question], [], n_pictures), tokens_per_picture)
+    text = _expanded(processor, _template(processor, [question], [], shown), shown)
     ids, offsets = _tokenise(processor, text)
     spans = salient_spans(question)
     places = tokens_under(spans, offsets, shift=text.rindex(question))
     return Prompt(ids, places, tuple(question[start:end] for start, end in spans))
 
 
-def build_dialogue(
-    processor: Any, turns: Sequence[tuple[str, str]], n_pictures: int, tokens_per_picture: int
-) -> Dialogue:
+def build_dialogue(processor: Any, turns: Sequence[tuple[str, str]], shown: Shown) -> Dialogue:
     """Fill the chat template with questions and answers and tokenise them in one piece; the pictures come first.
 
     Raises a QuestionError for an empty or reserved text, and where template or tokenizer blur an answer's limits.
@@ -61,13 +79,12 @@ def build_dialogue(
         _check("question", text, processor.tokenizer)
     for text in answers:
         _check("answer", text, processor.tokenizer)
-    whole = _expanded(processor, _template(processor, questions, answers, n_pictures), tokens_per_picture)
+    whole = _expanded(processor, _template(processor, questions, answers, shown), shown)
     ids, offsets = _tokenise(processor, whole)
     salient: list[int] = []
     runs: list[range] = []
     for number, (question, answer) in enumerate(zip(questions, answers, strict=True)):
-        asked = _template(processor, questions[: number + 1], answers[:number], n_pictures)
-        asked = _expanded(processor, asked, tokens_per_picture)
+        asked = _expanded(processor, _template(processor, questions[: number + 1], answers[:number], shown), shown)
         salient += tokens_under(salient_spans(question), offsets, shift=asked.rindex(question))
         runs.append(_answer_run(whole, asked, answer, offsets))
     return Dialogue(ids, salient, runs)
@@ -91,27 +108,28 @@ def _check(role: str, text: str, tokenizer: Any) -> None:
         raise QuestionError(f"The {role} contains {reserved!r}, which the model reserves for itself; leave it out.")
 
 
-def _template(processor: Any, questions: Sequence[str], answers: Sequence[str], n_pictures: int) -> str:
+def _template(processor: Any, questions: Sequence[str], answers: Sequence[str], shown: Shown) -> str:
     """Return the text of a conversation; with one answer less than questions it ends where the model is to speak."""
     if getattr(processor, "chat_template", None) is None:
-        shown = f"{processor.image_token * n_pictures}\n{questions[0]}"
-        turns = zip_longest([shown, *questions[1:]], answers)
+        first = f"{shown.mark(processor) * shown.marks}\n{questions[0]}"
+        turns = zip_longest([first, *questions[1:]], answers)
         return "".join(
             _PLAIN_TURN.format(question=question) + ("" if answer is None else f" {answer} ")
             for question, answer in turns
         )
     messages = []
     for number, (question, answer) in enumerate(zip_longest(questions, answers)):
-        pictures = [{"type": "image"}] * (0 if number else n_pictures)
+        pictures = [{"type": shown.medium}] * (0 if number else shown.marks)
         messages.append({"role": "user", "content": [*pictures, {"type": "text", "text": question}]})
         if answer is not None:
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
     return processor.apply_chat_template(messages, add_generation_prompt=len(answers) < len(questions))
 
 
-def _expanded(processor: Any, text: str, tokens_per_picture: int) -> str:
-    """Repeat each picture's mark once per visual token."""
-    return text.replace(processor.image_token, processor.image_token * tokens_per_picture)
+def _expanded(processor: Any, text: str, shown: Shown) -> str:
+    """Repeat each mark once per visual token."""
+    mark = shown.mark(processor)
+    return text.replace(mark, mark * shown.tokens)
 
 
 def _tokenise(processor: Any, text: str) -> tuple[list[int], list[Span]]:

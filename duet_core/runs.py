@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from PIL import Image
 from torch import Tensor
 
+from duet_core.backbones import Eye
 from duet_core.cost import Cost
 from duet_core.decoder import Prefilled
 from duet_core.grid import Grid
@@ -24,8 +25,12 @@ Picture = Image.Image | Sequence[Image.Image]
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A picture (or the frames of a clip) after the vision encoder: ask it as many questions as you like."""
+    """A picture (or the frames of a clip) after the vision encoder: ask it as many questions as you like.
 
+    `eye` saw it.
+    """
+
+    eye: Eye
     seen: Seen
     grid: Grid
     encode_ms: float
@@ -35,6 +40,7 @@ class Encoded:
 class Entered:
     """What a method let in, and its projection `visual` [I, n1, D]: it depends on the picture, not on the question."""
 
+    eye: Eye
     selection: Selection
     visual: Tensor
 

@@ -15,6 +15,7 @@ from duet_core.grid import Grid
 from duet_core.layout import Request
 from duet_core.methods import METHODS
 from duet_core.plan import Plan
+from duet_core.recorder import Sample
 from duet_core.scenes import make_scene
 from duet_core.scenes.clip import make_clip
 from duet_core.sharing import shared_rows
@@ -77,13 +78,12 @@ def test_stage_one_is_run_once(mini, monkeypatch):
 
 def asked_together(model, plan, texts):
     """Prefill several prompts about the same picture in one batch."""
-    inputs, watch = small_inputs(model), Stopwatch(torch.device("cpu"))
+    inputs, watch, eye = small_inputs(model), Stopwatch(torch.device("cpu")), model.backbone.eye(clip=False)
     with torch.inference_mode():
-        seen = model.backbone.see(inputs["pixel_values"])
+        seen = model.backbone.see(eye, inputs["pixel_values"])
     requests = [Request([5, 6, *[99] * model.size.tokens, *text]) for text in texts]
-    rows, cols = model.backbone.rows_cols
-    samples = [model._sample(range(1), Grid(1, rows, cols, (32, 32), (0, 0, 32, 32)))] * len(texts)
-    return model._prefill(model._enter(seen, plan, watch), requests, samples, plan, watch)
+    samples = [Sample(range(1), Grid(1, *eye.rows_cols, (32, 32), (0, 0, 32, 32)), eye.tokens)] * len(texts)
+    return model._prefill(model._enter(eye, seen, plan, watch), requests, samples, plan, watch)
 
 
 def rows_run(model):

@@ -13,7 +13,7 @@ from duet_core.merging import entering_count, merge
 from duet_core.methods.duet import Duet
 from duet_core.question import salient_spans, tokens_under
 from duet_core.timing import Stopwatch
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, scoring
 
 ATOL = 1e-4
 
@@ -36,17 +36,6 @@ def test_stage1(golden, case):
     assert torch.equal(merged.assign, given["assign"].long())
     torch.testing.assert_close(merged.tokens, given["out_tokens"], atol=ATOL, rtol=0)
     assert merged.tokens.shape[1] == entering_count(scores.shape[1], *numbers[:2]) == settings[case]["n_out"]
-
-
-def scoring(at_layer):
-    """Make a method ask for scores even where a ratio of 0 makes them needless: the recording has them too."""
-
-    def choose(method, boundary):
-        if method.plan.ratio_at(boundary.layer) is not None:
-            boundary.attention()
-        return at_layer(method, boundary)
-
-    return choose
 
 
 @pytest.fixture(autouse=True)

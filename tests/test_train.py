@@ -99,7 +99,7 @@ def packed_answers(model, speech, views: Views, questions: list[list[Question]],
     seen = model.model.multi_modal_projector(tokens)
     packed = pack(speech, questions, views.frames, seen.shape[1] // views.frames)
     llama = model.model.language_model
-    return answer_logits(llama, model.lm_head, seen, packed, tuple(zip(plan.layers, plan.keep, strict=True)))
+    return answer_logits(llama, model.lm_head, seen, packed, tuple(zip(plan.layers, plan.keep, strict=True)))[:2]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig, PreTrainedModel
 
+from duet_core.backbones.eye import Eye
 from duet_core.backbones.llava import Llava
+from duet_core.backbones.video_llava import VideoLlava
 from duet_core.errors import ModelError
 
-FAMILIES = {"llava": Llava}
+FAMILIES = {"llava": Llava, "video_llava": VideoLlava}
 
-__all__ = ["FAMILIES", "Llava", "wrap"]
+__all__ = ["FAMILIES", "Eye", "Llava", "VideoLlava", "wrap"]
 
 
 def check_family(config: PretrainedConfig) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import rotate_half
 
+from duet_core.backbones.eye import Eye, Medium
 from duet_core.cost import LayerShape
 from duet_core.decoder import Rotary
 from duet_core.errors import ModelError
@@ -28,7 +29,7 @@ class Llava:
         vision, text = self.model.config.vision_config, self.model.config.text_config
         if vision.model_type != "clip_vision_model" or text.model_type != "llama":
             raise ModelError(
-                f"This LLaVA checkpoint joins {vision.model_type} and {text.model_type}, but only a CLIP encoder with a"
+                f"This checkpoint joins {vision.model_type} and {text.model_type}, but only a CLIP encoder with a"
                 " Llama decoder is supported; choose such a checkpoint."
             )
         if not isinstance(self.model.config.vision_feature_layer, int):
@@ -49,22 +50,20 @@ class Llava:
         """The dtype of the weights."""
         return self.model.dtype
 
-    @property
-    def rows_cols(self) -> tuple[int, int]:
-        """Patches of one picture, (rows, columns)."""
-        side = self.model.config.vision_config.image_size // self.model.config.vision_config.patch_size
-        return side, side
+    def eye(self, clip: bool) -> Eye:
+        """How the model takes in a picture or a clip; here a clip is as many pictures as it has frames."""
+        return self._eye(self.model.model.vision_tower, "image", self.model.config.image_token_id)
 
-    @property
-    def keeps_cls(self) -> bool:
-        """Whether the untouched model itself feeds CLS to the language model."""
-        return self.model.config.vision_feature_select_strategy == "full"
+    def _eye(self, tower: Any, medium: Medium, token: int, keeps_cls: bool | None = None) -> Eye:
+        config = self.model.config
+        side = config.vision_config.image_size // config.vision_config.patch_size
+        feeds_cls = config.vision_feature_select_strategy == "full" if keeps_cls is None else keeps_cls
+        return Eye(tower, medium, token, (side, side), feeds_cls)
 
-    @property
-    def size(self) -> Size:
-        """Visual tokens of one picture in the untouched model, and language-model layers."""
-        rows, cols = self.rows_cols
-        return Size(rows * cols + self.keeps_cls, len(self.layers))
+    def size(self, frames: int | None = None) -> Size:
+        """What a plan depends on: visual tokens of a picture, or of a clip of so many frames, and layers."""
+        tokens = self.eye(clip=frames is not None).tokens
+        return Size(tokens, len(self.layers), 1 if frames is None else frames)
 
     @property
     def layer_shape(self) -> LayerShape:
@@ -80,19 +79,13 @@ class Llava:
             element_bytes=self.dtype.itemsize,
         )
 
-    @property
-    def image_token(self) -> int:
-        """The id of the placeholder that stands for one visual token in `input_ids`."""
-        return self.model.config.image_token_id
-
     # Pictures
 
-    def see(self, pixels: Tensor) -> Seen:
-        """Run the encoder on `pixels` [I, 3, h, w] up to the layer whose output is used."""
-        tower = self.model.model.vision_tower
+    def see(self, eye: Eye, pixels: Tensor) -> Seen:
+        """Run an eye's encoder on `pixels` [I, 3, h, w] up to the layer whose output is used."""
         chosen = self.model.config.vision_feature_layer
         total = self.model.config.vision_config.num_hidden_layers
-        return run_clip(tower, pixels.to(self.device, self.dtype), chosen % (total + 1))
+        return run_clip(eye.tower, pixels.to(self.device, self.dtype), chosen % (total + 1))
 
     def evidence(self, seen: Seen) -> Evidence:
         """Gather what stage 1 decides by."""

@@ -31,17 +31,22 @@ class Contestant:
 
 
 def contestants(
-    model: Model, methods: Sequence[str], budgets: Sequence[str], stages: Sequence[Stages] = ("both",)
+    model: Model,
+    methods: Sequence[str],
+    budgets: Sequence[str],
+    stages: Sequence[Stages] = ("both",),
+    frames: int | None = None,
 ) -> list[Contestant]:
     """Return every method at every budget, whole or one of its stages alone; all tokens run once, as `none`.
 
-    A stage alone does what it does in the whole method, so it keeps more tokens than the budget says.
+    A stage alone does what it does in the whole method, so it keeps more tokens than the budget says. `frames` of the
+    clips that are asked about, if they are clips.
     """
     field = [Contestant("none", FULL, model.plan("none"))] if FULL in budgets else []
     for budget in dict.fromkeys(budgets):
         if budget != FULL:
             for one in dict.fromkeys(methods):
-                plan = model.plan(one, **read_budget(budget))
+                plan = model.plan(one, **read_budget(budget, frames), frames=frames)
                 field += [Contestant(_called(one, stage), budget, plan.only(stage)) for stage in stages]
     return field
 
@@ -50,10 +55,11 @@ def _called(method: str, stage: Stages) -> str:
     return method if stage == "both" else f"{method}, stage {stage} alone"
 
 
-def read_budget(text: str) -> dict[str, float]:
-    """Return `128` as a budget and `53%` as a reduction, as `Model.plan` takes them; else a PlanError."""
+def read_budget(text: str, frames: int | None = None) -> dict[str, float]:
+    """Return `128` (for each frame) as a budget and `53%` as a reduction, for `Model.plan`; else a PlanError."""
     try:
-        return {"reduction": float(text[:-1]) / 100} if text.endswith("%") else {"budget": float(text)}
+        many = 1 if frames is None else frames
+        return {"reduction": float(text[:-1]) / 100} if text.endswith("%") else {"budget": many * float(text)}
     except ValueError as error:
         raise PlanError(
             f"The budget {text!r} cannot be read; give full, visual tokens such as 128, or a reduction such as 53%."

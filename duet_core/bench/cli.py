@@ -46,9 +46,11 @@ def _accuracy(options: argparse.Namespace) -> tuple[str, object]:
 def _sheets(name: str, exams: list[Exam], options: argparse.Namespace) -> list[Sheet]:
     """Let one model take all exams."""
     model = open_model(name, options.device, options.dtype)
-    field = contestants(model, options.methods, options.budgets, options.stages)
-    seeds = options.seed, options.n, options.groups
-    return [sheet for exam in exams for sheet in take_exam(model, field, exam, exam.items(*seeds))]
+    sheets = []
+    for exam in exams:
+        field = contestants(model, options.methods, options.budgets, options.stages, exam.frames)
+        sheets += take_exam(model, field, exam, exam.items(options.seed, options.n, options.groups))
+    return sheets
 
 
 def _plot(rows: list[Row], options: argparse.Namespace) -> None:

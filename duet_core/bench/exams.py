@@ -13,6 +13,7 @@ import numpy as np
 from duet_core.engine import Picture
 from duet_core.errors import PictureError
 from duet_core.scenes import make_scene
+from duet_core.scenes.actors import FRAMES
 from duet_core.scenes.clip import make_clip
 from duet_core.scenes.foreign import make_foreign
 from duet_core.scenes.question import REFUSALS, UNKNOWN, Question
@@ -53,6 +54,11 @@ class Exam:
     def in_world(self) -> bool:
         """Whether the model can know the answers; otherwise UNKNOWN is the right one."""
         return self.subject in ("pictures", "clips")
+
+    @property
+    def frames(self) -> int | None:
+        """Frames of what is asked about, or None where it is pictures."""
+        return FRAMES if self.subject == "clips" else None
 
     def items(self, seed: int, n: int, groups: int = 1) -> Iterator[Item]:
         """Yield groups of scenes from `seed` on, `n` questions in each group (its last scene may be cut short)."""

@@ -19,7 +19,7 @@ from duet_core.engine import Model
 from duet_core.errors import ConversationError, ModelError, PictureError, QuestionError
 from duet_core.pictures import pixels_of
 from duet_core.plan import Queries
-from duet_core.prompt import Dialogue, build_dialogue
+from duet_core.prompt import Dialogue, Shown, build_dialogue
 
 IGNORED = -100
 _MARK = "<image>"
@@ -138,8 +138,9 @@ def encode_turns(model: Model, turns: Sequence[tuple[str, str]]) -> Example:
     """
     if model.processor is None:
         raise ModelError(f"The checkpoint {model.name} has no processor; add one to its folder to learn conversations.")
-    dialogue = build_dialogue(model.processor, turns, 1, model.size.tokens)
-    return _example(dialogue, model.processor.tokenizer, model.backbone.image_token)
+    eye = model.backbone.eye(clip=False)
+    dialogue = build_dialogue(model.processor, turns, Shown.of(eye))
+    return _example(dialogue, model.processor.tokenizer, eye.token)
 
 
 def _example(dialogue: Dialogue, tokenizer: Any, image_token: int) -> Example:

@@ -50,7 +50,7 @@ def sit(lesson: Any, speech: Speech, exams: Sequence[Exam]) -> dict[str, float]:
 def _part(lesson: Any, speech: Speech, exam: Exam, subjects: np.ndarray) -> list[tuple[Question, bool]]:
     asked = [offer(exam.views.subjects[int(row)], np.random.default_rng((11, int(row))), 1) for row in subjects]
     given = seen_lesson(exam.views, subjects, asked, exam.plan, speech)
-    logits, truth = lesson.answer(given.to(lesson.table.device))
+    logits, truth, _ = lesson.answer(given.to(lesson.table.device))
     questions = [question for picture in asked for question in picture]
     lengths = [len(speech.turn(question).answered) for question in questions]
     right = [bool(part.all()) for part in (logits.argmax(-1) == truth).split(lengths)]

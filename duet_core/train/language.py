@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,19 @@ Drops = Sequence[tuple[int, float]]
 """(layer, share of the entering visual tokens that stays from it on), ascending."""
 
 
-def answer_logits(llama: Any, head: nn.Module, seen: Tensor, pack: Pack, drops: Drops = ()) -> tuple[Tensor, Tensor]:
-    """Logits (A, V) and true tokens (A,) at every place of the pack where an answer is due.
+class Answers(NamedTuple):
+    """Logits (A, V) and true tokens (A,) at every place of a pack where an answer is due.
+
+    `halfway` (B, V, D): the hidden states of all visual tokens half way up the model, before any is pruned.
+    """
+
+    logits: Tensor
+    truth: Tensor
+    halfway: Tensor
+
+
+def answer_logits(llama: Any, head: nn.Module, seen: Tensor, pack: Pack, drops: Drops = ()) -> Answers:
+    """Answer all questions of a pack, each word with the true ones before it.
 
     `llama` and `head`: a LlamaModel and its output layer. `seen` (B, V, D): the projected visual tokens of all frames
     in order.
@@ -31,24 +42,28 @@ def answer_logits(llama: Any, head: nn.Module, seen: Tensor, pack: Pack, drops: 
     words = llama.embed_tokens(pack.ids)
     hidden = words.index_copy(1, pack.visual, seen.to(words.dtype))  # (B, S, D)
     first = drops[0][0] if drops else len(llama.layers)
-    hidden = _run_packed(llama, llama.layers[:first], hidden, pack)  # (B, S, D) or (B, S - P, D)
+    half = min(first, len(llama.layers) // 2)
+    hidden = _run_packed(llama, range(half), hidden, pack)
+    halfway = hidden[:, pack.visual]
+    hidden = _run_packed(llama, range(half, first), hidden, pack)  # (B, S, D) or (B, S - P, D)
     if drops:
         apart = _run_apart(llama, take_apart(pack, hidden), drops)
         hidden, labels = apart.hidden, apart.labels
     else:
         labels = pack.labels[:, pack.prefix :]
     due = labels != IGNORED
-    return head(llama.norm(hidden[due])), labels[due]
+    return Answers(head(llama.norm(hidden[due])), labels[due], halfway)
 
 
-def _run_packed(llama: Any, layers: Any, hidden: Tensor, pack: Pack) -> Tensor:
+def _run_packed(llama: Any, layers: range, hidden: Tensor, pack: Pack) -> Tensor:
     """The layers in which all questions share the pictures; the model's last one runs only over the questions.
 
     The pictures never see the questions, so they are a plain causal block, and the questions alone need the mask.
     """
     rotary, hiding = llama.rotary_emb(hidden, pack.positions), pack.hidden()
     causal = _later(pack.prefix, hidden.device)
-    for number, layer in enumerate(layers):
+    for number in layers:
+        layer = llama.layers[number]
         query, key, value = _projected(layer, hidden, rotary)
         mixed = attend(query[:, :, pack.prefix :], key, value, layer.self_attn.scaling, hiding)
         if number + 1 == len(llama.layers):

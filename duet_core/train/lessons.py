@@ -23,6 +23,7 @@ from duet_core.train.language import Drops
 from duet_core.train.loop import Phase
 from duet_core.train.packing import Pack, pack
 from duet_core.train.pictures import Subject
+from duet_core.train.recall import courses
 from duet_core.train.views import Views
 from duet_core.train.words import Speech
 
@@ -32,7 +33,7 @@ _ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.4, 
 _FIRST = ("caption", "number", "story")  # asked before any others
 _MOST = 3  # questions of a kind offered per subject, but of those that lag:
 _LAGGING = {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5}
-_OUTSIDE = 0.12  # share of questions from outside the world
+_OUTSIDE = 0.14  # share of questions from outside the world
 _CANONICAL = 0.25  # share of questions in canonical wording
 _FOREIGN = 0.06  # share of steps on pictures that are no scene
 _UNREAD = 0.06  # share of labels that a written token lacks, as a patch may be read wrong
@@ -65,10 +66,10 @@ class LanguagePhase(Phase):
     questions: int = 10
     apart: int = 4
 
-    def subjects(self, plan: Plan, frames: int, size: Size) -> int:
-        """How many subjects of so many frames a seen step takes."""
-        each = frames * (size.tokens if plan.dominant is None else plan.dominant + plan.contextual)
-        most = self.batch if frames == 1 else self.clip_batch
+    def subjects(self, plan: Plan, size: Size) -> int:
+        """How many subjects of this size a seen step takes."""
+        each = size.frames * (size.tokens if plan.dominant is None else plan.dominant + plan.contextual)
+        most = self.batch if size.frames == 1 else self.clip_batch
         return max(1, min(most, self.tokens // each))
 
 
@@ -76,18 +77,20 @@ class LanguagePhase(Phase):
 class Lesson:
     """B subjects: tower features (B, V, Dv) of the entering tokens, or None where they come as words.
 
-    `labels` (B, V, columns) int64, zero where a token has none; `drops`: the pruning layers.
+    `labels` (B, V, columns) int64, zero where a token has none; `drops`: the pruning layers; `courses` (B, F,
+    1 + kinds) int64: of clips, where every thing is when.
     """
 
     features: Tensor | None
     labels: Tensor
     pack: Pack
     drops: Drops
+    courses: Tensor | None = None
 
     def to(self, device: torch.device) -> Lesson:
         """The same lesson on another device."""
-        features = None if self.features is None else self.features.to(device)
-        return Lesson(features, self.labels.to(device), self.pack.to(device), self.drops)
+        features, past = (None if part is None else part.to(device) for part in (self.features, self.courses))
+        return Lesson(features, self.labels.to(device), self.pack.to(device), self.drops, past)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +103,9 @@ class Library:
     layers: int
     told: Library | None = None
 
-    @property
-    def size(self) -> Size:
-        """What plans depend on."""
-        return Size(ALL, self.layers)
+    def size(self, frames: int = 1) -> Size:
+        """What plans for subjects of so many frames depend on."""
+        return Size(ALL, self.layers, frames)
 
 
 def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
@@ -111,9 +113,10 @@ def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.
     if rng.random() < phase.written:
         return _written_lesson(library.told or library, speech, phase, rng)
     is_clip = bool(rng.random() < phase.clips)
-    plan = _draw_plan(phase, is_clip, library.size, rng)
     views = _shelf(library, is_clip, rng)
-    subjects = _choose(views, phase.subjects(plan, views.frames, library.size), rng)
+    size = library.size(views.frames)
+    plan = _draw_plan(phase, is_clip, size, rng)
+    subjects = _choose(views, phase.subjects(plan, size), rng)
     asked = [ask(views.subjects[int(row)], rng, phase.apart if plan.layers else phase.questions) for row in subjects]
     return seen_lesson(views, subjects, asked, plan, speech)
 
@@ -124,7 +127,7 @@ def seen_lesson(
     """The lesson of asking these questions about subjects that are seen under a plan."""
     features, labels = entering(views, subjects, plan)
     packed = pack(speech, asked, views.frames, features.shape[1] // views.frames)
-    return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)))
+    return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)), _past(views, subjects))
 
 
 def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
@@ -133,7 +136,14 @@ def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng:
     subjects = _choose(views, phase.written_batch[is_clip], rng)
     asked = [ask(views.subjects[int(row)], rng, phase.questions) for row in subjects]
     labels = written(views, subjects, rng)
-    return Lesson(None, labels, pack(speech, asked, views.frames, labels.shape[1] // views.frames), ())
+    packed = pack(speech, asked, views.frames, labels.shape[1] // views.frames)
+    return Lesson(None, labels, packed, (), _past(views, subjects))
+
+
+def _past(views: Views, subjects: np.ndarray) -> Tensor | None:
+    if views.frames == 1:
+        return None
+    return courses([clip for clip in (views.subjects[int(row)] for row in subjects) if isinstance(clip, ClipLayout)])
 
 
 def _shelf(library: Library, is_clip: bool, rng: np.random.Generator) -> Views:
@@ -151,7 +161,7 @@ def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.G
         return Plan(method="none")
     low, high = np.log(phase.clip_budgets if is_clip else phase.budgets)
     stages = phase.stages[int(rng.integers(len(phase.stages)))]
-    return duet_schedule("duet", float(np.exp(rng.uniform(low, high))), size).only(stages)
+    return duet_schedule("duet", size.frames * float(np.exp(rng.uniform(low, high))), size).only(stages)
 
 
 def ask(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:

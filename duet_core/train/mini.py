@@ -17,7 +17,8 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from transformers import CLIPVisionModel, LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
-from duet_core.plan import Plan, Size, duet_schedule
+from duet_core.plan import Plan, Size, duet_schedule, target_budget
+from duet_core.scenes.actors import FRAMES
 from duet_core.train.exam import Exam
 from duet_core.train.export import export
 from duet_core.train.lessons import ALL, LanguagePhase, Library
@@ -30,6 +31,7 @@ from duet_core.train.views import Views, describe, remember
 from duet_core.train.words import Speech, build_processor, special_ids, world_tokenizer
 
 _EXAM_BUDGETS = (192, 64)
+_EXAM_CLIP_REDUCTIONS = (0.531, 0.934)
 _ENDLESS = 10**9  # steps, where the clock ends a stage
 
 
@@ -92,7 +94,7 @@ class Workshop:
         """The last stage, DUET in its loop unless `all_tokens`; returns the marks of its last exam."""
         phases = list(self.recipe.duet)
         if minutes is not None:
-            phases = [replace(phase, steps=_ENDLESS, seconds=60 * minutes) for phase in phases]
+            phases[-1] = replace(phases[-1], steps=_ENDLESS, seconds=60 * minutes)
         if all_tokens:
             phases = [replace(phase, reduced=0.0, reduced_clips=0.0) for phase in phases]
         return self.train("all-tokens" if all_tokens else "duet", self.pupil, self.library, phases)
@@ -142,5 +144,11 @@ class Workshop:
         size = Size(ALL, self.recipe.sizes.text_layers)
         exams = [Exam("full", scenes, Plan(method="none"), len(scenes))]
         exams += [Exam(str(b), scenes, duet_schedule("duet", b, size), len(scenes)) for b in _EXAM_BUDGETS]
-        exams += [Exam(f"clips {b}", clips, duet_schedule("duet", b, size), len(clips)) for b in _EXAM_BUDGETS]
+        long = Size(ALL, self.recipe.sizes.text_layers, FRAMES)
+        exams += [Exam("clips full", clips, Plan(method="none"), len(clips))]
+        exams += [Exam(f"clips {r:.0%}", clips, _reduced(r, long), len(clips)) for r in _EXAM_CLIP_REDUCTIONS]
         return Pupil(self.model, self.speech, Lexicon(self.speech), exams)
+
+
+def _reduced(reduction: float, size: Size) -> Plan:
+    return duet_schedule("duet", target_budget(size, reduction=reduction), size)

@@ -10,6 +10,7 @@ from duet_core.train.model import Sizes
 from duet_core.train.pictures import PictureSet
 from duet_core.train.tower import TowerPhase
 
+_WRITTEN = (32, 40)
 _WHOLE = ("scenes", "dense", "scenes", "frames", "scenes", "dense", "scenes", "frames", "scenes", "dense", "scenes")
 
 
@@ -65,15 +66,18 @@ DUET_MINI = Recipe(
     answer=(LanguagePhase("answer", 900, 12, 1.5e-3, 1e-4),),
     duet=(
         LanguagePhase(
+            "clips", 800, 40, 1.5e-3, 6e-4, written=1.0, written_clips=0.9, written_batch=_WRITTEN, questions=14
+        ),
+        LanguagePhase(
             "duet",
-            2000,
+            3000,
             24,
-            1.2e-3,
+            1e-3,
             1e-5,
-            written=0.3,
-            written_clips=0.85,
-            written_batch=(32, 40),
-            clips=0.3,
+            written=0.25,
+            written_clips=0.6,
+            written_batch=_WRITTEN,
+            clips=0.45,
             clip_batch=12,
             reduced=0.78,
             reduced_clips=0.93,

@@ -34,7 +34,7 @@ class ReducedLesson(nn.Module):
     def __init__(self, backbone: Llava) -> None:
         super().__init__()
         self.model = backbone.model
-        self.backbone = backbone
+        self.backbone, self.eye = backbone, backbone.eye(clip=False)
 
     def forward(
         self, pixels: Tensor, examples: Sequence[Example], plan: Plan, count: float
@@ -58,17 +58,15 @@ class ReducedLesson(nn.Module):
 
     def _visual(self, pixels: Tensor, method: Method) -> Tensor:
         """Return the projected tokens [B, n1, D] that enter; gradients reach the encoder only where it is trained."""
-        backbone = self.backbone
-        with torch.set_grad_enabled(torch.is_grad_enabled() and _is_trained(self.model.model.vision_tower)):
-            seen = backbone.see(pixels)  # (B, N, D)
-            extra = seen.features.shape[1] - backbone.rows_cols[0] * backbone.rows_cols[1]
-            look = Look(seen.features, extra, partial(_evidence, backbone, seen))
-            selection = method.after_vision(look) or everything(look, backbone.keeps_cls)
+        backbone, eye = self.backbone, self.eye
+        with torch.set_grad_enabled(torch.is_grad_enabled() and _is_trained(eye.tower)):
+            seen = backbone.see(eye, pixels)  # (B, N, D)
+            look = Look(seen.features, seen.features.shape[1] - eye.patches, partial(_evidence, backbone, seen))
+            selection = method.after_vision(look) or everything(look, eye.keeps_cls)
         return backbone.project(selection.tokens).to(backbone.dtype)  # (B, n1, D)
 
     def _lay_out(self, visual: Tensor, examples: Sequence[Example], plan: Plan) -> tuple[Tokens, list[Places]]:
-        image_token, placeholders = self.backbone.image_token, self.backbone.size.tokens
-        where = [place(example.ids, image_token, placeholders, visual.shape[1]) for example in examples]
+        where = [place(example.ids, self.eye.token, self.eye.tokens, visual.shape[1]) for example in examples]
         requests = [Request(example.ids, example.queries(plan.queries)) for example in examples]
         return lay_out(requests, list(visual), self.backbone.embed, where, plan.queries), where
 

@@ -16,16 +16,18 @@ from transformers import CLIPVisionModel, LlavaForConditionalGeneration
 
 from duet_core.train.attention import CHUNKED
 from duet_core.train.exam import Exam, sit
-from duet_core.train.language import answer_logits
+from duet_core.train.language import Answers, answer_logits
 from duet_core.train.lessons import LanguagePhase, Lesson, Library, draw_lesson
 from duet_core.train.lexicon import Lexicon
 from duet_core.train.loop import Losses, Trainer
 from duet_core.train.muon import optimisers
 from duet_core.train.pictures import Painted
+from duet_core.train.recall import Recall
 from duet_core.train.tower import TowerHeads, TowerPhase, tower_accuracy, tower_loss
 from duet_core.train.words import Speech
 
 _ALIGN_WEIGHT = 0.25
+_RECALL_WEIGHT = 0.3
 _ALIGNED = 128  # tokens of a subject that the alignment looks at in a step
 _NOISE = 0.35  # of written tokens, as a share of their length: no projector will ever be exact
 
@@ -73,7 +75,7 @@ class LanguageLesson(nn.Module):
         super().__init__()
         self.llama, self.head = model.model.language_model, model.lm_head
         self.projector = model.model.multi_modal_projector
-        self.lexicon = lexicon
+        self.lexicon, self.recall = lexicon, Recall(self.table.shape[1])
 
     @property
     def table(self) -> Tensor:
@@ -87,21 +89,27 @@ class LanguageLesson(nn.Module):
         exact = self.lexicon.write(lesson.labels, self.table)
         return exact + _NOISE * torch.randn_like(exact) if self.training else exact
 
-    def answer(self, lesson: Lesson) -> tuple[Tensor, Tensor]:
-        """Logits (A, V) and true tokens (A,) of all answers."""
-        return answer_logits(self.llama, self.head, self.tokens(lesson), lesson.pack, lesson.drops)
+    def answer(self, lesson: Lesson) -> Answers:
+        """The answers to all questions of a lesson."""
+        return self._answer(lesson, self.tokens(lesson))
+
+    def _answer(self, lesson: Lesson, seen: Tensor) -> Answers:
+        return answer_logits(self.llama, self.head, seen, lesson.pack, lesson.drops)
 
     def forward(self, lesson: Lesson) -> Losses:
         """The loss of one lesson, and its parts."""
         seen = self.tokens(lesson)
-        logits, truth = answer_logits(self.llama, self.head, seen, lesson.pack, lesson.drops)
+        logits, truth, halfway = self._answer(lesson, seen)
         loss = F.cross_entropy(logits.float(), truth)
-        right = (logits.argmax(-1) == truth).float().mean()
-        if lesson.features is None:
-            return loss, {"answer": loss.detach(), "right": right}
-        some = torch.randperm(seen.shape[1], device=seen.device)[:_ALIGNED]
-        aligned = self.lexicon.alignment(seen[:, some], lesson.labels[:, some], self.table)
-        return loss + _ALIGN_WEIGHT * aligned, {"answer": loss.detach(), "align": aligned.detach(), "right": right}
+        parts = {"answer": loss.detach(), "right": (logits.argmax(-1) == truth).float().mean()}
+        if lesson.courses is not None:
+            recalled = self.recall(halfway, lesson.courses, lesson.labels[..., 0])
+            loss, parts["recall"] = loss + _RECALL_WEIGHT * recalled, recalled.detach()
+        if lesson.features is not None:
+            some = torch.randperm(seen.shape[1], device=seen.device)[:_ALIGNED]
+            aligned = self.lexicon.alignment(seen[:, some], lesson.labels[:, some], self.table)
+            loss, parts["align"] = loss + _ALIGN_WEIGHT * aligned, aligned.detach()
+        return loss, parts
 
 
 class AlignLesson(nn.Module):
@@ -148,7 +156,7 @@ def train_language(
     pupil.model.model.vision_tower.requires_grad_(False)
     lesson = LanguageLesson(pupil.model, pupil.lexicon).train()
     llama = lesson.llama
-    ends = (llama.embed_tokens, llama.norm, lesson.head, lesson.projector)
+    ends = (llama.embed_tokens, llama.norm, lesson.head, lesson.projector, lesson.recall)
     trainer = Trainer.prepare(accelerator, lesson, optimisers(llama.layers, ends), folder)
 
     def check() -> dict[str, float]:

@@ -32,7 +32,7 @@ def train_all(backbone: Llava, with_tower: bool = False) -> None:
     for part in (inner.multi_modal_projector, inner.language_model, backbone.model.lm_head):
         part.requires_grad_(True)
     if with_tower:
-        tower = inner.vision_tower
+        tower = backbone.eye(clip=False).tower
         used = backbone.model.config.vision_feature_layer % (len(tower.encoder.layers) + 1)
         for part in (tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:used]):
             part.requires_grad_(True)

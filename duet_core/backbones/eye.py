@@ -1,0 +1,39 @@
+"""How a model takes in one kind of input: single pictures, or the frames of a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Medium = Literal["image", "video"]
+"""What the processor calls the input; a clip for a model that knows pictures only is several images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eye:
+    """One encoder with its place in the prompt.
+
+    `tower`: the vision model. `medium`: what stands for the input in the chat template, one mark for each picture or
+    one for a whole video. `token`: the id in `input_ids` that stands for one visual token. `rows_cols`: patches of one
+    picture. `keeps_cls`: whether the untouched model itself feeds CLS to the language model.
+    """
+
+    tower: Any
+    medium: Medium
+    token: int
+    rows_cols: tuple[int, int]
+    keeps_cls: bool
+
+    @property
+    def patches(self) -> int:
+        """Patches of one picture."""
+        return self.rows_cols[0] * self.rows_cols[1]
+
+    @property
+    def tokens(self) -> int:
+        """Visual tokens of one picture in the untouched model."""
+        return self.patches + self.keeps_cls
+
+    def marks(self, pictures: int) -> int:
+        """How many marks so many pictures have in the prompt: one each, or one for all frames of a video."""
+        return 1 if self.medium == "video" else pictures

@@ -1,0 +1,64 @@
+"""The processor beside a checkpoint's weights, and a plain one of its parts where the real one asks for torchvision."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers.utils import cached_file
+
+_TEMPLATES = ("chat_template.jinja", "chat_template.json")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainProcessor:
+    """What a prompt needs of a processor: frames go through the image processor one by one, so clips need no more."""
+
+    image_processor: Any
+    tokenizer: Any
+    chat_template: str | None
+    image_token: str = "<image>"  # noqa: S105  as every published LLaVA writes them
+    video_token: str = "<video>"  # noqa: S105
+
+    def apply_chat_template(self, conversation: list[dict[str, Any]], add_generation_prompt: bool) -> str:
+        """Return the text of a conversation."""
+        return self.tokenizer.apply_chat_template(
+            conversation,
+            chat_template=self.chat_template,
+            add_generation_prompt=add_generation_prompt,
+            tokenize=False,
+        )
+
+
+def load_processor(place: str) -> Any | None:
+    """Open the processor at a folder or hub name; None where there is none (prefill and generate still work)."""
+    try:
+        return AutoProcessor.from_pretrained(place, backend="pil")
+    except ImportError:  # one of its parts, for clips, needs torchvision
+        return _from_parts(place)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _from_parts(place: str) -> PlainProcessor | None:
+    try:
+        images, tokenizer = (
+            AutoImageProcessor.from_pretrained(place, backend="pil"),
+            AutoTokenizer.from_pretrained(place),
+        )
+    except (OSError, ValueError, TypeError, ImportError):
+        return None
+    return PlainProcessor(images, tokenizer, tokenizer.chat_template or _template(place))
+
+
+def _template(place: str) -> str | None:
+    """Return the chat template that lies in a file of its own, if one does."""
+    for name in _TEMPLATES:
+        path = cached_file(place, name, _raise_exceptions_for_missing_entries=False)
+        if path is not None:
+            text = Path(path).read_text(encoding="utf-8")
+            return json.loads(text)["chat_template"] if name.endswith("json") else text
+    return None
