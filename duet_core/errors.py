@@ -1,7 +1,8 @@
 """The errors of the engine.
 
 DuetError
-|-- PictureError      a picture (or clip) cannot be used as it is
+|-- PictureError      a picture cannot be used as it is
+|   `-- ClipError         a clip cannot be used as it is
 |-- QuestionError     a question cannot be used as it is
 |-- PlanError         the numbers of a run do not fit the model
 |-- TraceError        a stored trace cannot be read
@@ -22,6 +23,10 @@ class DuetError(Exception):
 
 class PictureError(DuetError):
     """A picture or clip cannot be used as it is."""
+
+
+class ClipError(PictureError):
+    """A clip, or the choice of its frames, cannot be used as it is."""
 
 
 class QuestionError(DuetError):

@@ -1,0 +1,9 @@
+"""Clips from files: read safely in a process of their own, and the frames of them that the model looks at."""
+
+from __future__ import annotations
+
+from duet_core.clips.choose import FrameRule, choose_frames, parse_times
+from duet_core.clips.clip import Clip, ClipLimits
+from duet_core.clips.reader import read_clip
+
+__all__ = ["Clip", "ClipLimits", "FrameRule", "choose_frames", "parse_times", "read_clip"]
