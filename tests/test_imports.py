@@ -11,18 +11,22 @@ import duet_core
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
-    "duet_core": {"gradio", "cv2", "app"},
+    "duet_core": {"gradio", "app"},
     "duet_core/methods": {"duet_core.backbones", "duet_core.engine"},
     "duet_core/backbones": {"duet_core.methods", "duet_core.engine"},
     "duet_core/merging.py": {"duet_core.pruning"},
     "duet_core/pruning.py": {"duet_core.merging"},
     "duet_core/scenes": {"torch", "transformers", "duet_core.engine"},
+    "duet_core/clips": {"torch", "transformers", "duet_core.engine"},
+    "duet_core/clips/decode.py": {"duet_core"},
     "app/render.py": {"torch"},
     "app/patchmap.py": {"torch"},
+    "app/webm.py": {"torch", "duet_core", "app"},
 }
 
 
 PLOTS = {"duet_core/bench/plots.py", "duet_core/train/plots.py"}
+PROCESSES_WITH_CV2 = {"duet_core/clips/decode.py", "app/webm.py"}
 
 
 def imported(path: Path, only_at_the_top: bool = False) -> set[str]:
@@ -58,6 +62,13 @@ def test_nothing_heavy_in_the_page_outside_the_gpu_module():
     for path in sorted((ROOT / "app").glob("*.py")):
         if path.name != "gpu.py":
             assert not {"torch", "transformers"} & imported(path), path.name
+
+
+def test_opencv_is_imported_in_two_processes_of_their_own_and_nowhere_else():
+    for path in [*ROOT.glob("*.py"), *(ROOT / "duet_core").rglob("*.py"), *(ROOT / "app").rglob("*.py")]:
+        place = path.relative_to(ROOT).as_posix()
+        names = imported(path, only_at_the_top=place in PROCESSES_WITH_CV2)
+        assert not {name for name in names if name.partition(".")[0] == "cv2"}, place
 
 
 def test_no_import_is_relative():
