@@ -13,14 +13,14 @@ _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 def describe(trace: Trace) -> str:
     """Say what both stages did to the patches."""
     if trace.method == "none" or (trace.entering >= trace.full and not trace.drops):
-        return f"All {trace.full} patches stay tokens in every layer: nothing was dropped or merged."
+        return f"All {trace.full:,} visual tokens stay in every layer: nothing was dropped or merged."
     return " ".join([_stage_1(trace), *_stage_2(trace)])
 
 
 def step_sentence(trace: Trace, step: int) -> str:
     """Say what one step of the trace shows."""
     if step == 0:
-        return f"All {trace.grid.patches} patches of the picture, before anything is dropped."
+        return f"All {trace.grid.patches:,} patches of {_shown(trace.grid)}, before anything is dropped."
     if step == 1:
         return _stage_1(trace)
     guides = ", ".join(word for word in trace.words if word.isalnum())
@@ -32,13 +32,14 @@ def _stage_1(trace: Trace) -> str:
     anchors, merged = int((trace.fate == Fate.ANCHOR).sum()), int((trace.fate == Fate.MERGED).sum())
     dropped = int((trace.fate == Fate.DROPPED).sum())
     if not anchors and not merged and not dropped:
-        return f"Stage 1 passes on all {trace.grid.patches} patches."
+        return f"Stage 1 passes on all {trace.grid.patches:,} patches."
     where = whereabouts(trace.grid, dominant)
     parts = [f"Stage 1 keeps {_count(int(dominant.sum()), 'dominant patch', 'dominant patches')}{where}"]
     if anchors:
-        parts.append(f"merges {merged} more into {_count(anchors, 'contextual token', 'contextual tokens')}")
-    parts.append(f"drops {dropped} before the language model")
-    return f"{', '.join(parts[:-1])} and {parts[-1]}."
+        parts.append(f"merges {merged:,} more into {_count(anchors, 'contextual token', 'contextual tokens')}")
+    if dropped:
+        parts.append(f"drops {dropped:,} before the language model")
+    return f"{', '.join(parts[:-1])}{' and ' if parts[:-1] else ''}{parts[-1]}."
 
 
 def _stage_2(trace: Trace) -> list[str]:
@@ -57,10 +58,15 @@ def _drop(trace: Trace, layer: int) -> str:
 
 
 def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
-    """Return " (densest upper left)" where one ninth of the picture holds clearly more than its share, else nothing."""
+    """Return " (densest upper left)" where one ninth of the picture holds clearly more than its share, else nothing.
+
+    Of a clip, the frame that holds most.
+    """
     patches = np.flatnonzero(chosen)
     if not len(patches):
         return ""
+    if grid.frames > 1:
+        return _which_frame(chosen.reshape(grid.frames, -1).sum(1))
     counts = np.zeros((3, 3), int)
     for patch in patches.tolist():
         _, row, column = grid.place(patch)
@@ -72,5 +78,16 @@ def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
     return f" (most of them {name})" if counts[row, column] * 2 > len(patches) else f" (densest {name})"
 
 
+def _which_frame(counts: np.ndarray) -> str:
+    """Return " (most in frame 3: 40)" where the frames differ, else how many each frame has."""
+    if counts.max() == counts.min():
+        return f" ({counts[0]} in each frame)"
+    return f" (most in frame {int(counts.argmax()) + 1}: {counts.max()})"
+
+
+def _shown(grid: Grid) -> str:
+    return "the picture" if grid.frames == 1 else f"the clip's {grid.frames} frames"
+
+
 def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+    return f"{number:,} {one if number == 1 else many}"

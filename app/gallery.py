@@ -1,26 +1,28 @@
-"""The example pictures: their questions, their truth, and one finished run each, recorded when they were made."""
+"""The example pictures and clips: their questions, their truth, and one recorded run each."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from app.duel import Duel
+from app.film import Film, Subject, key_of
 from duet_core.plan import Size
 from duet_core.scenes import Question, judge
+from duet_core.scenes.files import FRAME_MS
 
 FOLDER = Path(__file__).resolve().parent.parent / "assets" / "examples"
+_ANY_CLIP = ("What happens in the clip?", "What moves?", "What appears?")
 _ANY_PICTURE = ("What is in the picture?", "What colour is the background?", "What is in the middle?")
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A scene whose truth is known. `suggested`: three questions to begin with; `reduction`: percent, as recorded."""
+    """A scene or clip whose truth is known. `suggested`: three questions to begin with; `reduction`: percent."""
 
     name: str
     file: Path
@@ -32,17 +34,24 @@ class Example:
     duel: Duel
 
     @property
-    def picture(self) -> Image.Image:
-        """The picture as RGB."""
-        with Image.open(self.file) as stored:
-            return stored.convert("RGB")
+    def subject(self) -> Subject:
+        """The picture as RGB, or the clip with all its frames."""
+        return read_subject(self.file)
+
+
+def read_subject(file: Path) -> Subject:
+    """Read a stored example: a picture, or a clip where the file has several frames."""
+    with Image.open(file) as stored:
+        frames = tuple(frame.convert("RGB") for frame in ImageSequence.Iterator(stored))
+    return frames[0] if len(frames) == 1 else Film(frames, tuple(k * FRAME_MS / 1000 for k in range(len(frames))))
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """All examples. `model`, `size`, `machine`, `day`: what recorded their runs, where and when."""
+    """All examples: pictures and `clips`. `model`, `size`, `machine`, `day`: what recorded them, where and when."""
 
     examples: tuple[Example, ...]
+    clips: tuple[Example, ...]
     model: str
     size: Size
     machine: str
@@ -53,19 +62,19 @@ class Gallery:
         """Say where the recorded figures come from."""
         return f"Recorded with {self.model} on {self.machine}, {self.day}. Press Ask to measure on this machine."
 
-    def find(self, picture: Image.Image) -> Example | None:
-        """Return the example with exactly these pixels, however the picture came here."""
-        key = picture_key(picture)
-        return next((example for example in self.examples if example.key == key), None)
+    def find(self, subject: Subject) -> Example | None:
+        """Return the example with exactly these pixels, however they came here."""
+        key = key_of(subject)
+        return next((example for example in (*self.examples, *self.clips) if example.key == key), None)
 
-    def suggestions(self, picture: Image.Image | None) -> tuple[str, ...]:
-        """Return three questions that fit a picture."""
-        example = self.find(picture) if picture is not None else None
-        return example.suggested if example else _ANY_PICTURE
+    def suggestions(self, subject: Subject | None, is_clip: bool) -> tuple[str, ...]:
+        """Return three questions that fit a picture or clip."""
+        example = self.find(subject) if subject is not None else None
+        return example.suggested if example else _ANY_CLIP if is_clip else _ANY_PICTURE
 
-    def truth(self, picture: Image.Image, question: str) -> Question | None:
+    def truth(self, subject: Subject, question: str) -> Question | None:
         """Return the question with its true answer if it is one whose truth the example knows."""
-        example = self.find(picture)
+        example = self.find(subject)
         known = example.questions if example else ()
         return next((entry for entry in known if _bare(entry.text) == _bare(question)), None)
 
@@ -73,12 +82,6 @@ class Gallery:
 def _bare(question: str) -> str:
     """A question without what people leave out when they type: capitals, spaces, the mark at its end."""
     return " ".join(question.lower().split()).rstrip("?.! ")
-
-
-def picture_key(picture: Image.Image) -> str:
-    """Return a fingerprint of a picture's size and pixels."""
-    rgb = picture.convert("RGB")
-    return hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).hexdigest()
 
 
 def is_right(question: Question | None, answer: str) -> bool | None:
@@ -89,17 +92,16 @@ def is_right(question: Question | None, answer: str) -> bool | None:
 def load_gallery(folder: Path = FOLDER) -> Gallery:
     """Read the examples that scripts/make_examples.py wrote."""
     data = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
-    examples = tuple(_example(folder, entry) for entry in data["examples"])
-    return Gallery(examples, data["model"], Size(**data["size"]), data["machine"], data["day"])
+    pictures, clips = (tuple(_example(folder, entry) for entry in data[name]) for name in ("examples", "clips"))
+    return Gallery(pictures, clips, data["model"], Size(**data["size"]), data["machine"], data["day"])
 
 
 def _example(folder: Path, entry: dict[str, Any]) -> Example:
-    with Image.open(folder / entry["picture"]) as stored:
-        key = picture_key(stored)
+    file = folder / entry["file"]
     return Example(
         name=entry["name"],
-        file=folder / entry["picture"],
-        key=key,
+        file=file,
+        key=key_of(read_subject(file)),
         questions=tuple(Question(**question) for question in entry["questions"]),
         suggested=tuple(entry["suggested"]),
         reduction=entry["reduction"],

@@ -10,12 +10,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from PIL import Image
-
+from app.film import Film, Subject, length_of
 from app.settings import Settings
 from duet_core.bench.speed import PlanSpeed, compare_plans
 from duet_core.cost import Cost
-from duet_core.engine import Encoded, Model, open_model
+from duet_core.engine import Encoded, Model, Picture, open_model
 from duet_core.errors import DuetError
 from duet_core.plan import Plan, Size
 from duet_core.trace import Trace
@@ -40,13 +39,18 @@ class Job:
     """
 
     model: str
-    picture: Image.Image
+    subject: Subject
     question: str
     method: str
     reduction: float
     exact: Plan | None = None
     new_tokens: int = 64
     measure: bool = True
+
+    @property
+    def picture(self) -> Picture:
+        """The subject as the engine takes it: a picture, or a list of frames."""
+        return list(self.subject.frames) if isinstance(self.subject, Film) else self.subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +105,10 @@ def opened(name: str, settings: Settings) -> Model:
         return _open[name]
 
 
-def size_of(name: str) -> Size | None:
-    """Return the size of a model if it is open already; never opens one."""
+def size_of(name: str, frames: int | None = None) -> Size | None:
+    """Return what a plan for a picture, or a clip of so many frames, depends on; never opens a model for it."""
     model = _open.get(name)
-    return model.size if model else None
+    return model.backbone.size(frames) if model else None
 
 
 def warm_up(settings: Settings) -> None:
@@ -125,7 +129,8 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
     if job.model not in _open:
         yield Phase("opening")
     model = opened(job.model, settings)
-    full, reduced = Plan(method="none"), job.exact or model.plan(job.method, reduction=job.reduction)
+    frames = length_of(job.subject)
+    full, reduced = Plan(method="none"), job.exact or model.plan(job.method, reduction=job.reduction, frames=frames)
     reduced.check(model.size.layers)
     with _running:
         yield Phase("encoding")

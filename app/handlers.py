@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
-from app import gpu, messages, screens, views
-from app.checks import check_method, check_model, check_question, check_reduction
+from app import gpu, messages, overlay_clip, screens, views
+from app.asking import log_unforeseen, make_job
+from app.checks import MOST_REDUCTION, check_method, check_reduction
+from app.clips import Choice, open_clip
+from app.film import Subject
 from app.gallery import Example, Gallery
+from app.given import CLIP, Given
 from app.media import open_picture
 from app.plans import Exact, exact_of, exact_plan, in_words, plan_for
 from app.play import Play
 from app.screens import Screen
-from app.settings import BUNDLED_MODEL, Settings
+from app.settings import BUNDLED_MODEL, PAPER_CLIP_REDUCTIONS, PAPER_REDUCTIONS, Settings
 from duet_core.errors import DuetError
 from duet_core.plan import Size
+from duet_core.scenes.actors import FRAMES
 
 Outputs = tuple[Any, ...]
 
@@ -31,29 +34,54 @@ class Desk:
     settings: Settings
     gallery: Gallery
 
+    # Examples
+
     def example_screen(self, example: Example) -> Screen:
         """The recorded run of an example."""
-        truth = self.gallery.truth(example.picture, example.duel.question)
-        return screens.finished(example.duel, example.picture, truth, self.gallery.origin)
+        subject = example.subject
+        truth = self.gallery.truth(subject, example.duel.question)
+        return screens.finished(example.duel, subject, truth, self.gallery.origin)
 
-    def first_picture(self) -> Image.Image:
+    def first_picture(self) -> Subject:
         """Put the first example's picture into the input when the page opens."""
-        return self.gallery.examples[0].picture
+        return self.gallery.examples[0].subject
 
     def take_example(self, event: gr.EventData) -> Outputs:
-        """Fill in the chosen example (picture to custom, as in `Inputs`) and show its recorded run."""
+        """Fill in the chosen picture and its question, and show its recorded run: picture to custom, then `Screen`."""
         example = self.gallery.examples[int(event.number) % len(self.gallery.examples)]
-        asked = (example.picture, example.duel.question, example.reduction, example.method)
-        return (*asked, self._model_of_examples(), False, *self.example_screen(example).outputs)
+        return (example.subject, *self._asked(example), *self.example_screen(example).outputs)
+
+    def take_clip(self, event: gr.EventData) -> Outputs:
+        """Fill in the chosen clip and its question, and show its recorded run: clip to custom, then `Screen`."""
+        return self._clip_example(int(event.number))
+
+    def open_clips(self, clip: str | None) -> Outputs:
+        """Show the first clip example when the tab of clips opens with none in it; outputs as `take_clip`."""
+        return self._clip_example(0) if clip is None else (gr.skip(),) * (9 + len(Screen().outputs))
+
+    def _clip_example(self, number: int) -> Outputs:
+        example = self.gallery.clips[number % len(self.gallery.clips)]
+        choice = (FRAMES, "Evenly spread", "")
+        return (str(example.file), *choice, *self._asked(example), *self.example_screen(example).outputs)
+
+    def _asked(self, example: Example) -> Outputs:
+        """Question, reduction, method, model and custom of an example."""
+        return (example.duel.question, example.reduction, example.method, self._model_of_examples(), False)
 
     def _model_of_examples(self) -> str:
         """The model that recorded the examples, where this deployment offers it."""
         offered = self.settings.models
         return self.gallery.model if self.gallery.model in offered else offered[0]
 
+    def points(self, medium: str) -> str:
+        """The paper's reductions for what is asked about."""
+        return views.paper_points(PAPER_CLIP_REDUCTIONS if medium == CLIP else PAPER_REDUCTIONS, MOST_REDUCTION)
+
     def take_point(self, event: gr.EventData) -> float:
         """Set the slider to one of the paper's reductions."""
         return float(event.number)
+
+    # Uploads
 
     def picture_changed(self, path: str | None, model: str | None) -> Outputs:
         """Look at a new picture at once: hint, three suggestions, and a notice if it cannot be used."""
@@ -62,25 +90,48 @@ class Desk:
             picture = open_picture(path, self.settings) if path else None
         except DuetError as error:
             notice = messages.sentence(error)
-        return (self._hint(picture, model), *self.gallery.suggestions(picture), views.notice(notice))
+        hint = self._hint(picture, model, messages.KNOWS)
+        return (hint, *self.gallery.suggestions(picture, is_clip=False), views.notice(notice))
 
-    def _hint(self, picture: Image.Image | None, model: str | None) -> str:
-        if picture is None or self.gallery.find(picture) or model != BUNDLED_MODEL:
+    def clip_changed(
+        self,
+        path: str | None,
+        count: float,
+        rule: str,
+        times: str,
+        model: str | None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  as Gradio wants it
+    ) -> Outputs:
+        """Look at a new clip at once: its chosen frames, hint, three suggestions, and a notice if it cannot be used."""
+        film, notice = None, ""
+        try:
+            choice = Choice.of(count, rule, times)
+            film = open_clip(path, choice, self.settings, lambda share: progress(share)) if path else None
+        except DuetError as error:
+            notice = messages.sentence(error)
+        hint = self._hint(film, model, messages.KNOWS_CLIPS)
+        strip = views.frame_strip(overlay_clip.thumbnails(film)) if film else ""
+        return (strip, hint, *self.gallery.suggestions(film, is_clip=True), views.notice(notice))
+
+    def _hint(self, subject: Subject | None, model: str | None, knows: str) -> str:
+        if subject is None or self.gallery.find(subject) or model != BUNDLED_MODEL:
             return ""
-        return views.hint(messages.KNOWS + (messages.FOR_PHOTOS if self.settings.hub else ""))
+        return views.hint(knows + (messages.FOR_PHOTOS if self.settings.hub else ""))
 
-    def preview(self, reduction: float, method: str, model: str) -> Outputs:
+    # The slider and the folded numbers
+
+    def preview(self, reduction: float, method: str, model: str, medium: str, count: float) -> Outputs:
         """Say what the slider means, and put its plan into the folded fields: tokens line, custom, six fields."""
-        size = self._size(model)
+        size = self._size(model, medium, count)
         if size is None:
             left = views.tokens_line(f"{100 - reduction:.0f} % of the model's tokens on average")
             return (left, False, *[gr.skip()] * 6)
         plan = plan_for(check_method(method), check_reduction(reduction), size)
         return (views.tokens_line(in_words(plan, size)), False, *_fields(exact_of(plan)))
 
-    def preview_exact(self, method: str, model: str, *fields: Any) -> Outputs:
+    def preview_exact(self, method: str, model: str, medium: str, count: float, *fields: Any) -> Outputs:
         """Say what the folded fields mean: tokens line, and that they now count instead of the slider."""
-        size = self._size(model)
+        size = self._size(model, medium, count)
         try:
             plan = exact_plan(check_method(method), Exact(*fields))
             words = in_words(plan, size) if size else "as the numbers below say"
@@ -88,17 +139,21 @@ class Desk:
             return views.notice(messages.sentence(error)), True
         return views.tokens_line(words, custom=True), True
 
-    def _size(self, model: str | None) -> Size | None:
-        """The size of a model, if it is known without opening it."""
-        known = gpu.size_of(model or "")
-        return known or (self.gallery.size if model == self.gallery.model else None)
+    def _size(self, model: str | None, medium: str, count: float) -> Size | None:
+        """The size of a model for what is asked about, if it is known without opening it."""
+        frames = int(count) if medium == CLIP else None
+        known = gpu.size_of(model or "", frames)
+        return known or (replace(self.gallery.size, frames=frames or 1) if model == self.gallery.model else None)
 
-    def ask_on_page(
-        self, path: str | None, question: str, reduction: float, method: str, model: str, custom: bool, *exact: Any
-    ) -> Iterator[Outputs]:
+    # Asking
+
+    def ask_on_page(self, *values: Any) -> Iterator[Outputs]:
         """Run a request of the page: stream both answers, draw the trace, measure; errors become a notice."""
+        given = Given(*values)
         try:
-            job = self._page_job(path, question, reduction, method, model, custom, *exact)
+            if given.medium == CLIP and given.clip:
+                yield Screen(notice="", speed=views.status(messages.WHAT_IS_RUNNING["decoding"])).outputs
+            job = self._page_job(given)
         except DuetError as error:
             yield screens.idle(messages.sentence(error)).outputs
             return
@@ -107,14 +162,14 @@ class Desk:
 
     def _play(self, job: gpu.Job) -> Iterator[Outputs]:
         """Follow a run to its end on the page."""
-        play = Play(job, self.gallery.truth(job.picture, job.question))
+        play = Play(job, self.gallery.truth(job.subject, job.question))
         try:
             for event in gpu.run(job, self.settings):
                 screen = play.show(event)
                 if screen:
                     yield screen.outputs
         except Exception as error:
-            _log(error)
+            log_unforeseen(error)
             yield screens.failed(messages.sentence(error)).outputs
         else:
             yield screens.idle().outputs
@@ -130,55 +185,19 @@ class Desk:
             stop=gr.update(interactive=False),
         ).outputs
 
-    def ask_api(self, picture: str | None, question: str, reduction: float, method: str, model: str) -> dict[str, Any]:
-        """Ask one question about one picture with all visual tokens and with fewer.
+    def _page_job(self, given: Given) -> gpu.Job:
+        """Return the checked request of the page."""
+        plan = exact_plan(check_method(given.method), Exact(*given.exact)) if given.custom else None
+        length = max(1, min(int(given.new_tokens or 1), self.settings.new_tokens))
+        asked = (given.question, given.reduction, given.method, given.model)
+        return make_job(self.settings, self._subject(given), *asked, exact=plan, new_tokens=length)
 
-        Args:
-            picture: the picture (PNG, JPEG or WebP).
-            question: the question, at most 500 characters.
-            reduction: percentage of visual tokens to save on average over the layers, 0 to 95.
-            method: duet, random, uniform or none.
-            model: a model of the menu, or a hub name where this deployment allows it.
-
-        Returns:
-            full and reduced (the two answers), agree, tokens {full, entering, average, final}, cost, trace.
-        """
-        try:
-            job = self._job(picture, question, reduction, method, model, measure=False)
-            play = Play(job, None)
-            for event in gpu.run(job, self.settings):
-                play.take(event)
-        except Exception as error:
-            _log(error)
-            raise gr.Error(messages.sentence(error), print_exception=False) from error
-        return play.to_json()
-
-    def _job(self, path: str | None, question: str, reduction: float, method: str, model: str, **more: Any) -> gpu.Job:
-        """Return the checked request; a DuetError says in one sentence what is wrong with it."""
-        return gpu.Job(
-            picture=open_picture(path, self.settings),
-            question=check_question(question, self.settings),
-            reduction=check_reduction(reduction),
-            method=check_method(method),
-            model=check_model(model, self.settings),
-            **more,
-        )
-
-    def _page_job(
-        self, path: str | None, question: str, reduction: float, method: str, model: str, custom: bool, *exact: Any
-    ) -> gpu.Job:
-        """Return the checked request of the page; `exact` is the six plan fields and the longest answer."""
-        *fields, new_tokens = exact
-        plan = exact_plan(check_method(method), Exact(*fields)) if custom else None
-        length = max(1, min(int(new_tokens or 1), self.settings.new_tokens))
-        return self._job(path, question, reduction, method, model, exact=plan, new_tokens=length)
+    def _subject(self, given: Given) -> Subject:
+        """Open what the open tab holds."""
+        if given.medium != CLIP:
+            return open_picture(given.picture, self.settings)
+        return open_clip(given.clip, Choice.of(given.count, given.rule, given.times), self.settings)
 
 
 def _fields(exact: Exact) -> Outputs:
     return (exact.dominant, exact.contextual, exact.cluster_width, exact.layers, exact.keep, exact.queries)
-
-
-def _log(error: Exception) -> None:
-    """Log what was not foreseen, without picture, question or address; the visitor's own mistakes are not logged."""
-    if not isinstance(error, DuetError):
-        logging.getLogger(__name__).error("A request failed.", exc_info=error)

@@ -14,7 +14,7 @@ from app.theme import theme
 def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
     """Launch with the house's options; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
     return page.launch(
-        max_file_size=f"{settings.picture_mb}mb",
+        max_file_size=f"{max(settings.picture_mb, settings.clip_mb)}mb",
         run_history=False,
         enable_monitoring=False,
         show_error=False,

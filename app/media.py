@@ -31,12 +31,15 @@ class SafePicture(gr.Image):
 
     def preprocess(self, payload: ImageData | None) -> str | None:  # type: ignore[override]
         """Return the path, or refuse with our sentence what is not in the upload folder."""
-        if payload is None:
-            return None
-        path = Path(payload.path or "").resolve()
-        if not payload.path or not path.is_relative_to(Path(get_upload_folder()).resolve()):
-            raise gr.Error(messages.NOT_UPLOADED, print_exception=False)
-        return str(path)
+        return None if payload is None else confined(payload.path, messages.NOT_UPLOADED)
+
+
+def confined(given: str | None, refusal: str) -> str:
+    """Return a posted path in full, or raise a gr.Error with this sentence where it leaves the upload folder."""
+    path = Path(given or "").resolve()
+    if not given or not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise gr.Error(refusal, print_exception=False)
+    return str(path)
 
 
 class SafePage(gr.Blocks):

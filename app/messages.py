@@ -7,6 +7,9 @@ from duet_core.errors import DuetError
 NO_PICTURE = "There is no picture yet: upload one, paste one, or take an example."
 NO_QUESTION = "There is no question yet: type one, or take a suggestion."
 NOT_UPLOADED = "This picture was not uploaded here: upload the file itself instead of naming a path."
+NO_CLIP = "There is no clip yet: upload one, or take an example."
+CLIP_NOT_UPLOADED = "This clip was not uploaded here: upload the file itself instead of naming a path."
+CLIP_GONE = "This clip was deleted after half an hour, as all uploads are: upload it again."
 PICTURE_GONE = "This picture was deleted after half an hour, as all uploads are: upload it again."
 UNREADABLE = "The request holds a value of the wrong kind: compare it with the API page and send it again."
 NOT_A_PICTURE = "This file is not a PNG, JPEG or WebP picture: save it as one of these and upload it again."
@@ -18,10 +21,15 @@ KNOWS = (
     "duet-mini was trained on drawn scenes only: it knows some sixty things, shapes, colours, places and numbers, and"
     " is taught to say that it does not know about photos and anything else."
 )
+KNOWS_CLIPS = (
+    "duet-mini was trained on drawn clips of eight frames: it knows what moves which way, what appears, disappears or"
+    " flashes, and in which order."
+)
 FOR_PHOTOS = " For those, type the hub name of a LLaVA model into the model menu."
 WHAT_IS_RUNNING = {
     "opening": "Opening the model ...",
-    "encoding": "Looking at the picture ...",
+    "decoding": "Reading the clip ...",
+    "encoding": "Looking ...",
     "full": "Answering with all tokens ...",
     "reduced": "Answering with fewer tokens ...",
     "measuring": "Timing both, in turn ...",
@@ -52,6 +60,16 @@ def picture_too_small(width: int, height: int, shortest: int) -> str:
         f"This picture is {width} x {height} pixels and each side needs at least {shortest}: there would be nothing"
         " to see, so choose a larger one."
     )
+
+
+def not_a_frame_count(value: object) -> str:
+    """The number of frames is no number."""
+    return f"The number of frames is {value!r} and must be a whole number from 4 to 32: correct it."
+
+
+def unknown_frame_rule(name: str, known: tuple[str, ...]) -> str:
+    """There is no such way to choose frames."""
+    return f"There is no way to choose frames called {name!r}: take one of {', '.join(known)}."
 
 
 def question_too_long(length: int, limit: int) -> str:

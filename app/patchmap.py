@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from app.describe import describe, step_sentence
 from app.fates import Look, looks
-from app.render import data_url, overlay, view_box
+from app.film import Film, Subject, frames_of
+from app.render import data_url, view_box
 from duet_core.trace import Trace
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-_PHOTO_SIDE, _THUMB_WIDTH = 720, 168
+_PHOTO_SIDE, _FRAME_SIDE = 720, 480
 
 
 class PatchMap(gr.HTML):
@@ -26,34 +26,35 @@ class PatchMap(gr.HTML):
         super().__init__(value, html_template="", js_on_load=script, apply_default_css=False, **kwargs)
 
 
-def map_value(photo: Image.Image, trace: Trace) -> str:
-    """Return all that the browser needs to draw a trace, the photo included, as one JSON text.
+def map_value(subject: Subject, trace: Trace) -> str:
+    """Return all that the browser needs to draw a trace, the pictures included, as one JSON text.
 
     Text, because Gradio's page watches every number of a structured value anew at each update of anything.
     """
-    return json.dumps(_map(photo, trace), separators=(",", ":"))
+    return json.dumps(_map(subject, trace), separators=(",", ":"))
 
 
-def _map(photo: Image.Image, trace: Trace) -> dict[str, Any]:
+def _map(subject: Subject, trace: Trace) -> dict[str, Any]:
     steps = [trace.labels(step) for step in range(len(trace.steps))]
     shown = looks([label for labels in steps for label in labels])
     data = trace.to_json()
     grid = trace.grid
     return {
-        "photo": data_url(photo, "JPEG", _PHOTO_SIDE),
+        "frames": _frames(subject, trace),
         "picture": list(grid.picture),
         "view": list(view_box(grid)),
         "seen": list(grid.seen),
         "unseen": "The vision encoder never saw this part of the picture.",
-        "rows": grid.rows * grid.frames,
+        "rows": grid.rows,
         "cols": grid.cols,
         "looks": [look.to_json() for look in shown],
-        "steps": [_step(photo, trace, number, labels, shown) for number, labels in enumerate(steps)],
+        "steps": [_step(trace, number, labels, shown) for number, labels in enumerate(steps)],
         "open_at": min(1, len(steps) - 1),
         "layers": data["tokens_per_layer"],
         "full": trace.full,
         "saved": f"{100 * trace.reduction:.0f} % saved on average",
         "curve_text": _curve_text(trace),
+        "heat_text": _heat_text(trace),
         "description": describe(trace),
         "stage1": data["stage1_scores"],
         "late": data["drops"],
@@ -61,8 +62,18 @@ def _map(photo: Image.Image, trace: Trace) -> dict[str, Any]:
     }
 
 
-def _step(photo: Image.Image, trace: Trace, number: int, labels: list[str], shown: tuple[Look, ...]) -> dict[str, Any]:
-    """Return one step: its name, its tokens and the layer they enter, the look of every patch, a thumbnail."""
+def _frames(subject: Subject, trace: Trace) -> list[dict[str, Any]]:
+    """Return each frame: its picture, its second in the clip, and the tokens left of it in every layer."""
+    times = subject.times if isinstance(subject, Film) else (None,)
+    side = _FRAME_SIDE if isinstance(subject, Film) else _PHOTO_SIDE
+    return [
+        {"photo": data_url(photo, "JPEG", side), "time": time, "tokens": tokens.tolist()}
+        for photo, time, tokens in zip(frames_of(subject), times, trace.tokens_by_frame, strict=True)
+    ]
+
+
+def _step(trace: Trace, number: int, labels: list[str], shown: tuple[Look, ...]) -> dict[str, Any]:
+    """Return one step: its name, its tokens and the layer they enter, and the look of every patch."""
     numbers = {look.fate: at for at, look in enumerate(shown)}
     layer = 0 if number < 2 else trace.drops[number - 2].layer
     return {
@@ -71,7 +82,6 @@ def _step(photo: Image.Image, trace: Trace, number: int, labels: list[str], show
         "layer": None if number == 0 else layer,
         "sentence": step_sentence(trace, number),
         "labels": [numbers[label] for label in labels],
-        "thumb": data_url(overlay(photo, trace, number, _THUMB_WIDTH), "JPEG"),
     }
 
 
@@ -87,3 +97,11 @@ def _curve_text(trace: Trace) -> str:
     changes = [0, *(layer for layer in range(1, len(counts)) if counts[layer] != counts[layer - 1])]
     parts = ", ".join(f"{counts[layer]} from layer {layer}" for layer in changes)
     return f"Visual tokens per layer: {parts}; {trace.full} without reduction."
+
+
+def _heat_text(trace: Trace) -> str:
+    """Say in words what is left of the frames: the least and the most at every layer where that changes."""
+    left = trace.tokens_by_frame  # (F, L)
+    layers = [layer for layer in range(left.shape[1]) if layer == 0 or (left[:, layer] != left[:, layer - 1]).any()]
+    parts = (f"{left[:, layer].min()} to {left[:, layer].max()} from layer {layer}" for layer in layers)
+    return f"Tokens left of each frame: {', '.join(parts)}."

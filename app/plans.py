@@ -69,11 +69,11 @@ def _numbers(name: str, text: str, example: str) -> list[float]:
 
 def average_tokens(plan: Plan, size: Size) -> float:
     """Return the visual tokens a layer sees on average under a plan."""
-    entering = size.tokens if plan.dominant is None else min(size.tokens, plan.dominant + plan.contextual)
-    counts = plan.tokens_per_layer(entering, size.layers)
+    each = size.tokens if plan.dominant is None else min(size.tokens, plan.dominant + plan.contextual)
+    counts = plan.tokens_per_layer(each * size.frames, size.layers)
     return sum(counts) / len(counts)
 
 
 def in_words(plan: Plan, size: Size) -> str:
     """Return what the plan leaves, as "192 of 576 tokens on average"."""
-    return f"{average_tokens(plan, size):.0f} of {size.tokens} tokens on average"
+    return f"{average_tokens(plan, size):,.0f} of {size.total:,} tokens on average"

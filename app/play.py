@@ -61,12 +61,12 @@ class Play:
     def _answered(self, event: Answered) -> Screen:
         if event.side == "full":
             body = views.streaming(self.said["full"], done=True)
-            return Screen(full=views.answer(_TITLES["full"], f"{event.trace.full} tokens", body))
+            return Screen(full=views.answer(_TITLES["full"], screens.all_count(event.trace.full), body))
         count = screens.reduced_count(event.trace.average_tokens, event.trace.full)
-        both = screens.answers(
-            (self.said["full"], self.said["reduced"]), (f"{event.trace.full} tokens", count), self.truth
-        )
-        return Screen(full=both.full, reduced=both.reduced, patchmap=map_value(self.job.picture, event.trace))
+        counts = screens.all_count(event.trace.full), count
+        both = screens.answers((self.said["full"], self.said["reduced"]), counts, self.truth)
+        drawn = map_value(self.job.subject, event.trace), screens.overlaid(self.job.subject, event.trace)
+        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn[0], overlay=drawn[1])
 
     def finish(self, events: Iterable[Event]) -> Duel:
         """Take in all events of a run that is measured, and return it whole."""

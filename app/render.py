@@ -24,15 +24,15 @@ def view_box(grid: Grid) -> Box:
     return (min(0.0, left), min(0.0, top), max(float(width), right), max(float(height), bottom))
 
 
-def overlay(photo: Image.Image, trace: Trace, step: int, width: int) -> Image.Image:
-    """Draw one step of a trace over its photo, `width` pixels wide; nothing is stretched."""
+def overlay(photo: Image.Image, trace: Trace, step: int, width: int, frame: int = 0) -> Image.Image:
+    """Draw one step of a trace over the photo of a frame, `width` pixels wide; nothing is stretched."""
     view = view_box(trace.grid)
     scale = width / (view[2] - view[0])
     canvas = _laid_out(photo, trace.grid, view, scale)
-    labels = trace.labels(step)
+    labels, own = trace.labels(step), trace.grid.frame_patches(frame)
     by_fate = {look.fate: look for look in looks(labels)}
-    boxes = [_pixels(trace.grid.box(patch), view, scale) for patch in range(trace.grid.patches)]
-    marks = [by_fate[label] for label in labels]
+    boxes = [_pixels(trace.grid.box(patch), view, scale) for patch in own]
+    marks = [by_fate[labels[patch]] for patch in own]
     return _framed(_tinted(canvas, boxes, marks), boxes, marks) if step else canvas
 
 

@@ -6,14 +6,16 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from app import charts, compare, views
 from app.duel import Duel
+from app.film import Film, Subject
 from app.gallery import is_right
 from app.messages import WHAT_IS_RUNNING
-from app.patchmap import map_value
+from app.overlay_clip import overlay_webm, shown_step
+from app.patchmap import map_value, step_name
 from duet_core.scenes import Question
+from duet_core.trace import Trace
 
 FULL_TITLE, REDUCED_TITLE = "All tokens", "Reduced"
 
@@ -28,6 +30,7 @@ class Screen:
     reduced: Any = None
     speed: Any = None
     patchmap: Any = None
+    overlay: Any = None
     figures: Any = None
     ask: Any = None
     stop: Any = None
@@ -53,6 +56,7 @@ def started(question: str) -> Screen:
         reduced=views.answer(REDUCED_TITLE, "", ""),
         speed=views.status(WHAT_IS_RUNNING["encoding"]),
         figures="",
+        overlay="",
         ask=gr.update(interactive=False),
         stop=gr.update(interactive=True),
     )
@@ -85,7 +89,7 @@ def figures(duel: Duel, origin: str) -> Screen:
     )
 
 
-def finished(duel: Duel, picture: Image.Image, truth: Question | None, origin: str) -> Screen:
+def finished(duel: Duel, subject: Subject, truth: Question | None, origin: str) -> Screen:
     """A whole run at once, as the first screen and a chosen example show it."""
     both = answers((duel.full, duel.reduced), counts(duel), truth)
     measured, rest = figures(duel, origin), idle()
@@ -95,18 +99,32 @@ def finished(duel: Duel, picture: Image.Image, truth: Question | None, origin: s
         full=both.full,
         reduced=both.reduced,
         speed=measured.speed,
-        patchmap=map_value(picture, duel.trace),
+        patchmap=map_value(subject, duel.trace),
+        overlay=overlaid(subject, duel.trace),
         figures=measured.figures,
         ask=rest.ask,
         stop=rest.stop,
     )
 
 
+def overlaid(subject: Subject, trace: Trace) -> str:
+    """The overlay clip of a clip's run; nothing for a picture."""
+    if not isinstance(subject, Film):
+        return ""
+    caption = f"{step_name(trace, shown_step(trace))}: what is left of every frame."
+    return views.overlay_clip(*overlay_webm(subject, trace), caption)
+
+
 def counts(duel: Duel) -> tuple[str, str]:
     """Say how many tokens each answer read."""
-    return f"{duel.trace.full} tokens", reduced_count(duel.trace.average_tokens, duel.trace.full)
+    return all_count(duel.trace.full), reduced_count(duel.trace.average_tokens, duel.trace.full)
+
+
+def all_count(full: int) -> str:
+    """Say how many tokens the full answer read."""
+    return f"{full:,} tokens"
 
 
 def reduced_count(average: float, full: int) -> str:
     """Say how many tokens the reduced answer read on average."""
-    return f"{average:.0f} of {full} tokens on average"
+    return f"{average:,.0f} of {full:,} tokens on average"

@@ -10,6 +10,8 @@ from typing import Any
 BUNDLED_MODEL = "duet-mini"
 PAPER_REDUCTIONS = (67, 78, 89)
 """Reductions in percent for which the DUET paper publishes results (192, 128 and 64 of 576 tokens)."""
+PAPER_CLIP_REDUCTIONS = (53, 93)
+"""The same for clips (960 and 136 of 2048 tokens)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Settings:
     `models`: the menu, the first is opened at start (bundled names, hub ids, or folders: the operator may name those).
     `hub`: whether a visitor may type another hub id. `held_models`: how many stay open at once. `device`, `dtype`: as
     in `duet_core.open_model`. Pictures: `picture_mb` megabytes of file, `picture_mp` megapixels, sides in pixels.
+    Clips: `clip_mb`, `clip_seconds` of duration, sides in pixels either way round, `clip_deadline` seconds to read one.
     `question_chars`: longest question. `new_tokens`: longest answer. `repeats`: interleaved runs behind every figure.
     """
 
@@ -31,6 +34,11 @@ class Settings:
     picture_mp: int = 24
     picture_longest: int = 8192
     picture_shortest: int = 16
+    clip_mb: int = 32
+    clip_seconds: int = 60
+    clip_longest: int = 1920
+    clip_shortest: int = 1080
+    clip_deadline: int = 20
     question_chars: int = 500
     new_tokens: int = 256
     repeats: int = 5

@@ -93,10 +93,27 @@ def _cell(cell: Cell) -> str:
     return f"<td>{escape(cell.value)}{spread}</td>"
 
 
-def example_buttons(pictures: Iterable[tuple[str, str]]) -> str:
-    """The clickable example pictures, from (name, data URL) pairs."""
+def frame_strip(frames: Iterable[tuple[str, float]]) -> str:
+    """The frames that the model will look at, from (data URL, second) pairs."""
+    shown = [
+        f'<li><img src="{url}" alt="Frame {number}"><span>{time:.1f} s</span></li>'
+        for number, (url, time) in enumerate(frames, 1)
+    ]
+    return f'<ol class="frame-strip" tabindex="0" aria-label="{len(shown)} frames">{"".join(shown)}</ol>'
+
+
+def overlay_clip(url: str, poster: str, caption: str) -> str:
+    """The overlay clip with what it shows, to play and to keep."""
+    about = f'poster="{poster}" aria-label="{escape(caption)}"'
+    video = f'<video controls loop muted playsinline src="{url}" {about}></video>'
+    keep = f'<a download="duet-lens-overlay.webm" href="{url}">Download the overlay clip (WebM)</a>'
+    return f'<figure class="overlay-clip">{video}<figcaption>{escape(caption)} {keep}</figcaption></figure>'
+
+
+def example_buttons(pictures: Iterable[tuple[str, str]], prefix: str = "example") -> str:
+    """The clickable examples, from (name, data URL) pairs; their ids are the prefix and a number from 1."""
     buttons = [
-        f'<button type="button" id="example-{number}" data-number="{number - 1}" title="{escape(name)}">'
+        f'<button type="button" id="{prefix}-{number}" data-number="{number - 1}" title="{escape(name)}">'
         f'<img src="{url}" alt="Example {number}: {escape(name)}"></button>'
         for number, (name, url) in enumerate(pictures, 1)
     ]

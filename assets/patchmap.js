@@ -1,5 +1,6 @@
 // The patch map: draws a trace in the browser. Gradio runs this once per component with `element`, `props` and
 // `watch`; the value is the JSON text that app/patchmap.py makes. Fates, colours and sentences come from there.
+// A picture is a clip of one frame: patches are numbered through all frames, cells show one frame at a time.
 
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
@@ -12,19 +13,26 @@ const make = (tag, attributes = {}, ...children) => {
 };
 const percent = (part, whole) => `${(100 * part) / whole}%`;
 const number = (value) => (value >= 100 ? value.toFixed(0) : value.toPrecision(3));
+const clamp = (value, limit) => Math.max(0, Math.min(limit - 1, value));
 
 let map = null; // the value now drawn
 let step = 0;
-let chosen = 0; // the patch that has the roving focus
+let frame = 0;
+let chosen = 0; // the cell that has the roving focus
 let cells = [];
 let parts = {};
+
+const patchesEach = () => map.rows * map.cols;
+const patchOf = (cell) => frame * patchesEach() + cell;
 
 // ---- building ------------------------------------------------------------------------------------------------
 
 function draw(value) {
   if (!value) return element.replaceChildren();
   map = JSON.parse(value);
+  map.frames.forEach((own) => (own.image = Object.assign(new Image(), { src: own.photo, onload: thumbs })));
   step = map.open_at;
+  frame = busiest();
   chosen = best();
   parts = {
     strip: make("div", { class: "pm-strip", role: "group", "aria-label": "Steps of the reduction" }),
@@ -32,17 +40,23 @@ function draw(value) {
     card: make("div", { class: "pm-card", "aria-live": "polite" }),
     sentence: make("p", { class: "pm-sentence" }),
     curve: make("div", { class: "pm-curve" }),
+    heat: make("div", { class: "pm-heat" }),
   };
   parts.strip.append(...map.steps.map(stepButton));
-  const frame = canvas();
-  const side = make("div", { class: "pm-side" }, parts.sentence, parts.card, legend(), parts.curve);
+  const board = canvas();
+  const side = make("div", { class: "pm-side" }, parts.sentence, parts.card, legend(), parts.curve, parts.heat);
   const root = make("div", { class: "pm" }, palette(), parts.strip, parts.scrub);
   root.style.setProperty("--steps", map.steps.length);
-  root.append(make("div", { class: "pm-body" }, frame, side), make("p", { class: "pm-alt", text: map.description }));
+  if (isClip()) root.append(film());
+  root.append(make("div", { class: "pm-body" }, board, side), make("p", { class: "pm-alt", text: map.description }));
   element.replaceChildren(root);
+  if (isClip()) parts.heat.append(heat());
+  new ResizeObserver(thumbs).observe(parts.strip);
   goTo(step);
   select(chosen, false);
 }
+
+const isClip = () => map.frames.length > 1;
 
 function palette() {
   const rules = map.looks.map(
@@ -53,7 +67,7 @@ function palette() {
 
 function stepButton(entry, index) {
   const button = make("button", { type: "button", class: "pm-step", "data-step": index });
-  button.append(make("img", { src: entry.thumb, alt: "", draggable: "false" }));
+  button.append(make("canvas", { class: "pm-thumb", "aria-hidden": "true" }));
   button.append(make("span", { class: "pm-step-name", text: entry.name }));
   button.append(make("span", { class: "pm-step-count", text: `${entry.tokens} tokens` }));
   button.addEventListener("click", () => goTo(index));
@@ -71,8 +85,8 @@ function scrubber() {
 function canvas() {
   const [left, top, right, bottom] = map.view;
   const [width, height] = [right - left, bottom - top];
-  const frame = make("div", { class: "pm-frame" });
-  frame.style.aspectRatio = `${width} / ${height}`;
+  const board = make("div", { class: "pm-frame" });
+  board.style.aspectRatio = `${width} / ${height}`;
   const place = (node, box) => {
     node.style.left = percent(box[0] - left, width);
     node.style.top = percent(box[1] - top, height);
@@ -80,14 +94,13 @@ function canvas() {
     node.style.height = percent(box[3] - box[1], height);
     return node;
   };
-  const photo = make("img", { class: "pm-photo", src: map.photo, alt: map.description, draggable: "false" });
-  frame.append(place(photo, [0, 0, ...map.picture]));
-  for (const box of unseen()) frame.append(place(make("div", { class: "pm-unseen", title: map.unseen }), box));
-  const board = place(grid(), map.seen);
+  parts.photo = make("img", { class: "pm-photo", alt: map.description, draggable: "false" });
+  board.append(place(parts.photo, [0, 0, ...map.picture]));
+  for (const box of unseen()) board.append(place(make("div", { class: "pm-unseen", title: map.unseen }), box));
   parts.paint = make("canvas", { class: "pm-paint", "aria-hidden": "true" });
   new ResizeObserver(paint).observe(parts.paint);
-  frame.append(place(parts.paint, map.seen), board);
-  return frame;
+  board.append(place(parts.paint, map.seen), place(grid(), map.seen));
+  return board;
 }
 
 function unseen() {
@@ -115,9 +128,9 @@ function grid() {
     }
     board.append(line);
   }
-  const patchOf = (event) => event.target.closest?.(".pm-cell")?.dataset.patch;
-  board.addEventListener("click", (event) => patchOf(event) && select(Number(patchOf(event)), true));
-  board.addEventListener("pointerover", (event) => patchOf(event) && tell(Number(patchOf(event))));
+  const cellOf = (event) => event.target.closest?.(".pm-cell")?.dataset.patch;
+  board.addEventListener("click", (event) => cellOf(event) && select(Number(cellOf(event)), true));
+  board.addEventListener("pointerover", (event) => cellOf(event) && tell(Number(cellOf(event))));
   board.addEventListener("pointerleave", () => tell(chosen));
   board.addEventListener("keydown", walk);
   return board;
@@ -132,68 +145,179 @@ function legend() {
   return list;
 }
 
-// The patch to begin with: the one with the highest score of stage 1.
+// The cell to begin with: the one with the highest score of stage 1.
 function best() {
-  const scores = map.stage1.map((score) => score ?? -1);
+  const scores = map.stage1.slice(patchOf(0), patchOf(patchesEach())).map((score) => score ?? -1);
   return scores.indexOf(Math.max(...scores));
+}
+
+// The frame to begin with: the one of which most is left longest.
+function busiest() {
+  const left = map.frames.map((own) => own.tokens.reduce((sum, tokens) => sum + tokens, 0));
+  return left.indexOf(Math.max(...left));
+}
+
+// ---- the film: every frame with its overlay and what is left of it ------------------------------------------------
+
+function film() {
+  parts.film = make("div", { class: "pm-film", role: "group", "aria-label": "Frames of the clip" });
+  parts.film.append(...map.frames.map(frameButton));
+  parts.film.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    show(clamp(frame + by, map.frames.length));
+    parts.film.children[frame].focus();
+  });
+  return parts.film;
+}
+
+function frameButton(own, index) {
+  const button = make("button", { type: "button", class: "pm-film-frame", "data-frame": index });
+  button.append(make("canvas", { class: "pm-thumb", "aria-hidden": "true" }));
+  button.append(make("span", { class: "pm-bar" }, make("span", { class: "pm-bar-left" })));
+  button.append(make("span", { class: "pm-film-name" }));
+  button.addEventListener("click", () => show(index));
+  return button;
+}
+
+function show(index) {
+  frame = index;
+  goTo(step);
+}
+
+const atStep = (own) => (step === 0 ? patchesEach() : own.tokens[map.steps[step].layer]);
+const seconds = (time) => `${time.toFixed(1)} s`;
+
+function tellFilm() {
+  map.frames.forEach((own, index) => {
+    const button = parts.film.children[index];
+    const left = atStep(own);
+    button.setAttribute("aria-pressed", String(index === frame));
+    button.setAttribute("aria-label", `Frame ${index + 1} at ${seconds(own.time)}: ${left} of ${patchesEach()} tokens`);
+    button.querySelector(".pm-bar-left").style.width = percent(left, patchesEach());
+    button.querySelector(".pm-film-name").replaceChildren(seconds(own.time), make("b", { text: String(left) }));
+  });
+}
+
+// Frames by layers: how much is left of each.
+function heat() {
+  const layers = map.layers.length;
+  const [width, left, top, row] = [320, 34, 4, Math.max(7, Math.min(14, 112 / layers))];
+  const step = (width - left) / map.frames.length;
+  const rects = map.frames.flatMap((own, at) =>
+    own.tokens.map((tokens, layer) => {
+      const share = tokens / patchesEach();
+      const box = `x="${left + at * step}" y="${top + layer * row}" width="${step - 1}" height="${row - 1}"`;
+      const said = `frame ${at + 1}, layer ${layer}: ${tokens} tokens`;
+      return `<rect ${box} data-frame="${at}" style="--share:${(100 * Math.sqrt(share)).toFixed(0)}%"><title>${said}</title></rect>`;
+    }),
+  );
+  const bottom = top + layers * row;
+  const holder = make("figure");
+  holder.innerHTML =
+    `<figcaption>What is left of every frame, layer by layer</figcaption>` +
+    `<svg viewBox="0 0 ${width} ${bottom + 16}" role="img" aria-label="${map.heat_text}">${rects.join("")}` +
+    `<text x="4" y="${top + row * 0.8}">layer 0</text><text x="4" y="${bottom - row * 0.2}">${layers - 1}</text>` +
+    `<text x="${left}" y="${bottom + 12}">frame 1</text>` +
+    `<text x="${width}" y="${bottom + 12}" text-anchor="end">${map.frames.length}</text></svg>`;
+  holder.addEventListener("click", (event) => {
+    const at = event.target.closest("rect")?.dataset.frame;
+    if (at !== undefined) show(Number(at));
+  });
+  return holder;
 }
 
 // ---- painting: one canvas, for 576 cells with a style of their own would make every update of the page slow -----
 
 const GLYPH_SIZE = { dominant: 0.22, anchor: 0.62, merged: 0.5, "dropped-before": 0.36 };
 const GLYPH_ALPHA = { "dropped-before": 0.45 };
+const looksAt = (own, at) =>
+  map.steps[at].labels.slice(own * patchesEach(), (own + 1) * patchesEach()).map((label) => map.looks[label]);
+const paperColour = () => getComputedStyle(parts.strip).getPropertyValue("--paper").trim();
 
 function paint() {
   const board = parts.paint;
   const scale = window.devicePixelRatio || 1;
   const [width, height] = [Math.round(board.clientWidth * scale), Math.round(board.clientHeight * scale)];
   if (!width || !height) return;
-  board.width = width;
-  board.height = height;
+  Object.assign(board, { width, height });
   const pen = board.getContext("2d");
-  const paper = getComputedStyle(parts.strip).getPropertyValue("--paper").trim();
+  paintPatches(pen, looksAt(frame, step), step, [0, 0, width, height], scale, true);
+}
+
+// Small pictures of a whole frame: one per step for the frame that is open, one per frame for the step that is open.
+function thumbs() {
+  map.steps.forEach((_, at) => thumb(parts.strip.children[at].firstChild, frame, at));
+  if (parts.film) map.frames.forEach((_, at) => thumb(parts.film.children[at].firstChild, at, step));
+}
+
+function thumb(board, own, at) {
+  const image = map.frames[own].image;
+  const [left, top, right, bottom] = map.view;
+  const scale = Math.min(2, window.devicePixelRatio || 1);
+  const width = Math.round(board.clientWidth * scale);
+  if (!width || !image.complete) return;
+  const zoom = width / (right - left);
+  const box = ([x0, y0, x1, y1]) => [(x0 - left) * zoom, (y0 - top) * zoom, (x1 - x0) * zoom, (y1 - y0) * zoom];
+  Object.assign(board, { width, height: Math.max(1, Math.round((bottom - top) * zoom)) });
+  const pen = board.getContext("2d");
+  pen.fillStyle = paperColour();
+  pen.fillRect(0, 0, board.width, board.height);
+  pen.drawImage(image, ...box([0, 0, ...map.picture]));
+  pen.globalAlpha = 0.55;
+  for (const strip of unseen()) pen.fillRect(...box(strip));
+  pen.globalAlpha = 1;
+  if (at > 0) paintPatches(pen, looksAt(own, at), at, box(map.seen), scale, false);
+}
+
+function paintPatches(pen, fates, at, [left, top, width, height], scale, glyphs) {
+  const paper = paperColour();
   pen.textAlign = "center";
   pen.textBaseline = "middle";
-  const fates = map.steps[step].labels.map((label) => map.looks[label]);
-  fates.forEach((look, patch) => paintPatch(pen, look, patchBox(patch, width, height), paper));
-  if (step > 0) for (const fate of ["dominant", "anchor"]) frameFate(pen, fates, fate, width, height, scale);
+  const x = (col) => Math.round(left + (col * width) / map.cols);
+  const y = (row) => Math.round(top + (row * height) / map.rows);
+  const boxOf = (cell) => {
+    const [row, col] = [Math.floor(cell / map.cols), cell % map.cols];
+    return [x(col), y(row), x(col + 1) - x(col), y(row + 1) - y(row)];
+  };
+  fates.forEach((look, cell) => paintPatch(pen, look, boxOf(cell), at > 0 && paper, glyphs));
+  if (at > 0) for (const fate of ["dominant", "anchor"]) frameFate(pen, fates, fate, boxOf, glyphs ? 2 * scale : scale);
 }
 
-function patchBox(patch, width, height) {
-  const [row, col] = [Math.floor(patch / map.cols), patch % map.cols];
-  const x = (at) => Math.round((at * width) / map.cols);
-  const y = (at) => Math.round((at * height) / map.rows);
-  return [x(col), y(row), x(col + 1) - x(col), y(row + 1) - y(row)];
-}
-
-function paintPatch(pen, look, [x, y, width, height], paper) {
+function paintPatch(pen, look, [x, y, width, height], paper, glyphs) {
   const wash = (colour, alpha) => {
     pen.globalAlpha = alpha;
     pen.fillStyle = colour;
     pen.fillRect(x, y, width, height);
   };
-  if (step > 0 && look.veil) wash(paper, look.veil);
+  if (paper && look.veil) wash(paper, look.veil);
   if (look.tint) wash(look.colour, look.tint);
+  if (glyphs) paintGlyph(pen, look, [x, y, width, height]);
+  pen.globalAlpha = 1;
+}
+
+function paintGlyph(pen, look, [x, y, width, height]) {
   if (look.fate === "dominant") {
     pen.globalAlpha = 0.35;
     pen.strokeStyle = look.colour;
+    pen.lineWidth = 1;
     pen.strokeRect(x + 0.5, y + 0.5, width, height);
   }
   pen.globalAlpha = GLYPH_ALPHA[look.fate] ?? 1;
   pen.font = `700 ${height * (GLYPH_SIZE[look.fate] ?? 0.5)}px sans-serif`;
   pen.fillStyle = look.colour;
   pen.fillText(look.glyph, x + width / 2, y + height * 0.53);
-  pen.globalAlpha = 1;
 }
 
 // A line only where a fate ends, so that what is kept reads as windows onto the photo.
-function frameFate(pen, fates, fate, width, height, scale) {
+function frameFate(pen, fates, fate, boxOf, thick) {
   const same = (row, col) => fates[row * map.cols + col]?.fate === fate && col >= 0 && col < map.cols;
-  pen.lineWidth = 2 * scale;
-  fates.forEach((look, patch) => {
+  pen.lineWidth = thick;
+  fates.forEach((look, cell) => {
     if (look.fate !== fate) return;
-    const [row, col] = [Math.floor(patch / map.cols), patch % map.cols];
-    const [x, y, w, h] = patchBox(patch, width, height);
+    const [row, col] = [Math.floor(cell / map.cols), cell % map.cols];
+    const [x, y, w, h] = boxOf(cell);
     pen.strokeStyle = look.colour;
     pen.beginPath();
     if (!same(row - 1, col)) pen.moveTo(x, y), pen.lineTo(x + w, y);
@@ -208,13 +332,13 @@ function frameFate(pen, fates, fate, width, height, scale) {
 
 function goTo(index) {
   step = index;
-  const { labels, sentence } = map.steps[step];
   const counts = {};
-  cells.forEach((cell, patch) => {
-    const look = map.looks[labels[patch]];
+  const fates = looksAt(frame, step);
+  cells.forEach((cell, at) => {
+    const look = fates[at];
     counts[look.fate] = (counts[look.fate] ?? 0) + 1;
     cell.dataset.fate = look.fate;
-    cell.setAttribute("aria-label", `${placeOf(patch)}: ${look.name}`);
+    cell.setAttribute("aria-label", `${placeOf(at)}: ${look.name}`);
   });
   element.querySelectorAll(".pm-step").forEach((button, at) => {
     button.setAttribute("aria-pressed", String(at === step));
@@ -225,8 +349,11 @@ function goTo(index) {
   const range = parts.scrub.firstChild;
   range.value = step;
   range.setAttribute("aria-valuetext", `${map.steps[step].name}, ${map.steps[step].tokens} tokens`);
-  parts.sentence.textContent = sentence;
+  parts.sentence.textContent = map.steps[step].sentence;
+  if (parts.photo.src !== map.frames[frame].photo) parts.photo.src = map.frames[frame].photo;
+  if (parts.film) tellFilm();
   paint();
+  thumbs();
   parts.curve.replaceChildren(curve());
   tell(chosen);
 }
@@ -243,48 +370,48 @@ function walk(event) {
   };
   if (!(event.key in moves)) return;
   event.preventDefault();
-  const clamp = (value, limit) => Math.max(0, Math.min(limit - 1, value));
   const [toRow, toCol] = moves[event.key];
   select(clamp(toRow, map.rows) * map.cols + clamp(toCol, map.cols), true);
 }
 
-function select(patch, focus) {
+function select(cell, focus) {
   cells[chosen]?.setAttribute("tabindex", -1);
   cells[chosen]?.removeAttribute("aria-selected");
-  chosen = patch;
-  cells[patch].setAttribute("tabindex", 0);
-  cells[patch].setAttribute("aria-selected", "true");
-  if (focus) cells[patch].focus({ preventScroll: true });
-  tell(patch);
+  chosen = cell;
+  cells[cell].setAttribute("tabindex", 0);
+  cells[cell].setAttribute("aria-selected", "true");
+  if (focus) cells[cell].focus({ preventScroll: true });
+  tell(cell);
 }
 
 // ---- the card of one patch -----------------------------------------------------------------------------------
 
-const placeOf = (patch) => `row ${Math.floor(patch / map.cols) + 1}, column ${(patch % map.cols) + 1}`;
+const placeOf = (cell) => `row ${Math.floor(cell / map.cols) + 1}, column ${(cell % map.cols) + 1}`;
 
-function tell(patch) {
-  const look = map.looks[map.steps[step].labels[patch]];
+function tell(cell) {
+  const look = map.looks[map.steps[step].labels[patchOf(cell)]];
   const title = make("div", { class: "pm-card-title" });
-  const where = placeOf(patch);
+  const where = isClip() ? `frame ${frame + 1}, ${placeOf(cell)}` : placeOf(cell);
   title.append(make("span", { class: "pm-swatch", "data-fate": look.fate, "aria-hidden": "true" }));
   title.append(make("strong", { text: where[0].toUpperCase() + where.slice(1) }));
-  const lines = [look.name, ...story(patch)].map((text) => make("li", { text }));
+  const lines = [look.name, ...story(patchOf(cell))].map((text) => make("li", { text }));
   parts.card.replaceChildren(title, make("ul", {}, ...lines));
-  const home = step > 0 ? map.joined[patch] : -1;
-  const kin = cells.map((_, at) => home >= 0 && map.joined[at] === home);
+  const home = step > 0 ? map.joined[patchOf(cell)] : -1;
+  const kin = cells.map((_, at) => home >= 0 && map.joined[patchOf(at)] === home);
   const company = kin.filter(Boolean).length > 1;
-  cells.forEach((cell, at) => cell.classList.toggle("pm-kin", company && kin[at]));
+  cells.forEach((other, at) => other.classList.toggle("pm-kin", company && kin[at]));
 }
 
 function story(patch) {
   const lines = [];
   const score = map.stage1[patch];
   if (score !== null) {
-    const rank = 1 + map.stage1.filter((other) => other !== null && other > score).length;
-    lines.push(`stage-1 score ${number(score)}, rank ${rank} of ${map.stage1.length}`);
+    const own = map.stage1.slice(patchOf(0), patchOf(patchesEach()));
+    const rank = 1 + own.filter((other) => other !== null && other > score).length;
+    lines.push(`stage-1 score ${number(score)}, rank ${rank} of ${own.length}`);
   }
   const home = map.joined[patch];
-  if (step > 0 && home >= 0 && home !== patch) lines.push(`joined the anchor at ${placeOf(home)}`);
+  if (step > 0 && home >= 0 && home !== patch) lines.push(`joined the anchor at ${placeOf(home - patchOf(0))}`);
   for (const drop of map.late.slice(0, Math.max(0, step - 1))) {
     if (drop.scores[patch] !== null) lines.push(`stage-2 score ${number(drop.scores[patch])} before layer ${drop.layer}`);
   }

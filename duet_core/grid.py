@@ -27,6 +27,11 @@ class Grid:
         """Number of patches over all frames."""
         return self.frames * self.rows * self.cols
 
+    def frame_patches(self, frame: int) -> range:
+        """Return the patches of one frame, in raster order."""
+        each = self.rows * self.cols
+        return range(frame * each, (frame + 1) * each)
+
     def place(self, patch: int) -> tuple[int, int, int]:
         """Return (frame, row, column) of a patch, all counted from 0."""
         frame, rest = divmod(patch, self.rows * self.cols)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from duet_core.clips import FrameRule, choose_frames, is_clip, parse_times, read_clip
 from duet_core.cost import Cost
-from duet_core.engine import Answer, Model, open_model
+from duet_core.engine import Answer, Model, Picture, open_model
 from duet_core.errors import PictureError
 from duet_core.plan import Plan
 from duet_core.scenes import write_clips, write_scenes
+from duet_core.trace import Trace
 
 _FIGURES = (
     ("first token", "first_token_ms", "ms"),
@@ -28,9 +30,14 @@ _FIGURES = (
 def ask(argv: list[str]) -> int:
     """Answer one question twice, with all visual tokens and with fewer, and print counts and figures."""
     parser = argparse.ArgumentParser("duet_core ask", description=ask.__doc__)
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("subject", type=Path, metavar="PICTURE|CLIP")
     parser.add_argument("question")
-    parser.add_argument("--budget", type=float, help="visual tokens per layer, on average (default: a third)")
+    parser.add_argument(
+        "--budget", type=float, help="visual tokens per layer, on average, of all frames together (default: a third)"
+    )
+    parser.add_argument("--frames", type=int, default=8, help="of a clip: how many to look at, 4 to 32")
+    parser.add_argument("--choose", default="uniform", choices=("uniform", "change"), help="of a clip: which frames")
+    parser.add_argument("--at", help="of a clip: the frames nearest to these times instead, such as 0.5,2,1:03")
     parser.add_argument("--method", default="duet")
     parser.add_argument("--model", default="duet-mini", help="bundled name, folder or hub repository")
     parser.add_argument("--device", default="auto")
@@ -38,16 +45,27 @@ def ask(argv: list[str]) -> int:
     parser.add_argument("--max-new-tokens", type=int, default=64)
     parser.add_argument("--json", type=Path, help="write both answers, the trace and the figures to this file")
     options = parser.parse_args(argv)
-    picture = open_picture(options.picture)
+    picture = _open_subject(options)
     model = open_model(options.model, options.device, options.dtype)
-    budget = options.budget if options.budget is not None else model.size.tokens / 3
-    plans = model.plan("none"), model.plan(options.method, budget=budget)
+    frames = None if isinstance(picture, Image.Image) else len(picture)
+    wanted = {"reduction": 2 / 3} if options.budget is None else {"budget": options.budget}
+    plans = model.plan("none"), model.plan(options.method, **wanted, frames=frames)
     model.ask(picture, options.question, plans[0], max_new_tokens=1)  # warms up, so that the times compare
     full, reduced = (model.ask(picture, options.question, plan, options.max_new_tokens) for plan in plans)
     print(report(full, reduced))
     if options.json:
         options.json.write_text(json.dumps(as_json(model, options.question, plans[1], full, reduced)) + "\n")
     return 0
+
+
+def _open_subject(options: argparse.Namespace) -> Picture:
+    """Open the picture, or the chosen frames of the clip."""
+    if not is_clip(options.subject):
+        return open_picture(options.subject)
+    clip = read_clip(options.subject)
+    rule: FrameRule = "times" if options.at else options.choose
+    chosen = choose_frames(clip, options.frames, rule, parse_times(options.at) if options.at else ())
+    return [clip.frames[number] for number in chosen]
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -67,12 +85,17 @@ def report(full: Answer, reduced: Answer) -> str:
         f"all tokens  {full.text}",
         f"reduced     {reduced.text}",
         "",
-        f"visual tokens: {trace.full} in all, {trace.entering} into the language model,"
+        f"visual tokens: {trace.full} in all{_frames(trace)}, {trace.entering} into the language model,"
         f" {trace.average_tokens:.1f} on average over its layers, {trace.final} at the end",
         "",
         f"{'':18}{'all tokens':>14}{'reduced':>14}   (one run each)",
     ]
     return "\n".join(lines + [_line(name, full.cost, reduced.cost, key, unit) for name, key, unit in _FIGURES])
+
+
+def _frames(trace: Trace) -> str:
+    """Say how many frames a clip's tokens are of."""
+    return f" ({trace.grid.frames} frames)" if trace.grid.frames > 1 else ""
 
 
 def _line(name: str, full: Cost, reduced: Cost, key: str, unit: str) -> str:

@@ -84,6 +84,14 @@ class Trace:
         """Names of the steps a viewer walks through: all patches, stage 1, then each pruning layer."""
         return ("all", "stage 1", *(f"layer {drop.layer}" for drop in self.drops))
 
+    @property
+    def tokens_by_frame(self) -> np.ndarray:
+        """Tokens that stand for patches of each frame in each layer, [frames, layers] int64; CLS stands for none."""
+        own = np.isin(self.fate, (Fate.DOMINANT, Fate.ANCHOR)).reshape(self.grid.frames, -1)  # (F, P)
+        died = self.died_at.reshape(self.grid.frames, -1)
+        layers = np.arange(len(self.tokens_per_layer))[:, None, None]
+        return (own & ((died == SURVIVED) | (died > layers))).sum(-1).T  # (F, L)
+
     def labels(self, step: int) -> list[str]:
         """Return each patch's fate as of a step (an index into `steps`).
 

@@ -24,6 +24,19 @@ def small_trace(picture: tuple[int, int] = (40, 40), seen: tuple[float, ...] = (
     return Trace("duet", Grid(1, 4, 4, picture, seen), 16, (5, 5, 2, 0), fate, joined, died, scores, drops, ("where",))
 
 
+def two_frames() -> Trace:
+    """Return the small trace as the first frame of a clip; of the second only its first patch is kept, to the end."""
+    first = small_trace()
+    fate = np.array([Fate.DOMINANT] + [Fate.DROPPED] * 15, np.uint8)
+    joined = np.array([16] + [-1] * 15, np.int32)
+    died = np.array([SURVIVED] + [0] * 15, np.int32)
+    scores = np.where(joined >= 0, 1.0, np.nan).astype(np.float32)
+    both = [np.concatenate(pair) for pair in ((first.fate, fate), (first.joined, joined), (first.died_at, died))]
+    drops = tuple(Drop(drop.layer, np.concatenate((drop.scores, scores))) for drop in first.drops)
+    stage1 = np.concatenate((first.stage1_scores, first.stage1_scores))
+    return Trace("duet", Grid(2, 4, 4, (40, 40), (0, 0, 40, 40)), 32, (6, 6, 3, 1), *both, stage1, drops, ("where",))
+
+
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
     """Draw any trace of a small grid with one pruning layer, its counts true to its patches."""

@@ -23,9 +23,11 @@ def client(served) -> Client:
     return Client(served, verbose=False)
 
 
-def test_only_ask_is_public(client):
+def test_only_two_endpoints_are_public(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(named) == ["/ask"]
+    assert list(named) == ["/ask", "/ask_clip"]
+    clip = [entry["parameter_name"] for entry in named["/ask_clip"]["parameters"]]
+    assert clip == ["clip", "question", "reduction", "method", "model", "frames"]
     parameters = {entry["parameter_name"]: entry for entry in named["/ask"]["parameters"]}
     assert list(parameters) == ["picture", "question", "reduction", "method", "model"]
     assert [parameters[name]["parameter_default"] for name in ("reduction", "method", "model")] == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from html.parser import HTMLParser
 
@@ -15,12 +16,14 @@ from app import charts, checks, compare, messages, plans, views
 from app.describe import describe, step_sentence
 from app.duel import Duel
 from app.fates import looks
+from app.film import Film
+from app.overlay_clip import overlay_webm, pace, shown_step
 from app.patchmap import map_value
 from app.render import data_url, overlay, view_box
 from app.settings import Settings
 from duet_core.errors import ModelNotFound, PlanError, QuestionError
 from duet_core.plan import Plan, Size
-from tests.app_fixtures import small_duel, small_trace, speed, traces
+from tests.app_fixtures import small_duel, small_trace, speed, traces, two_frames
 
 WORDS = st.lists(st.sampled_from("a the cat dog red two left".split()), max_size=8)
 
@@ -189,8 +192,37 @@ def test_the_map_gets_every_patch_of_every_step():
     trace = small_trace()
     for number, step in enumerate(value["steps"]):
         assert [value["looks"][label]["fate"] for label in step["labels"]] == trace.labels(number)
-    assert value["photo"].startswith("data:image/jpeg;base64,")
+    (only,) = value["frames"]
+    assert only["photo"].startswith("data:image/jpeg;base64,") and only["time"] is None
+    assert only["tokens"] == [5, 5, 2, 0]
     assert len(data_url(photo)) < 2000
+
+
+def test_a_clips_map_counts_what_is_left_of_every_frame():
+    trace = two_frames()
+    frames = tuple(Image.new("RGB", (40, 40), colour) for colour in ("white", "black"))
+    value = json.loads(map_value(Film(frames, (0.0, 0.5)), trace))
+    assert [(own["time"], own["tokens"]) for own in value["frames"]] == [(0.0, [5, 5, 2, 0]), (0.5, [1, 1, 1, 1])]
+    assert value["heat_text"].startswith("Tokens left of each frame: 1 to 5 from layer 0, 1 to 2 from layer 2")
+    assert (value["rows"], value["cols"], len(value["steps"][0]["labels"])) == (4, 4, 32)
+    assert "most in frame 1: 4" in value["steps"][1]["sentence"]
+
+
+def test_the_overlay_of_a_frame_shows_that_frames_patches():
+    photo, trace = Image.new("RGB", (40, 40), (200, 0, 0)), two_frames()
+    first, second = (np.asarray(overlay(photo, trace, 1, 160, frame), int) for frame in range(2))
+    assert abs(first[20, 60] - [200, 0, 0]).max() <= 2  # kept in the first frame
+    assert second[20, 60].min() > 150  # dropped in the second
+
+
+def test_the_overlay_clip_shows_the_last_step_with_anything_left():
+    assert shown_step(small_trace()) == 2
+    assert shown_step(two_frames()) == 3
+    film = Film((Image.new("RGB", (40, 40)),) * 2, (0.0, 0.5))
+    written, poster = overlay_webm(film, two_frames())
+    assert base64.b64decode(written.partition(",")[2]).startswith(b"\x1a\x45\xdf\xa3")
+    assert poster.startswith("data:image/jpeg")
+    assert pace(film) == 2.0 and pace(Film(film.frames, (0.0, 30.0))) == 1.0
 
 
 # Plans and checks

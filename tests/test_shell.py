@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -50,6 +51,43 @@ def test_ask_prints_both_answers_the_counts_and_the_figures(picture, tmp_path, c
 )
 def test_bad_input_is_one_sentence(picture, arguments, sentence, capsys):
     assert main(["ask", *[str(picture) if a == "PICTURE" else a for a in arguments]]) == 2
+    printed = capsys.readouterr()
+    assert sentence in printed.err and printed.err.count("\n") == 1 and not printed.out
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    assert main(["scenes", "--clips", "--n", "1", "--seed", "7", "--out", str(folder)]) == 0
+    return folder / "clip-7.webp"
+
+
+def test_ask_takes_a_clip(clip, tmp_path, capsys):
+    out = tmp_path / "run.json"
+    assert main(["ask", str(clip), "Which way does the pig move?", "--budget", "300", "--json", str(out)]) == 0
+    assert "4608 in all (8 frames), 480 into the language model, 300.0 on average" in capsys.readouterr().out
+    trace = Trace.from_json(json.loads(out.read_text())["trace"])
+    assert (trace.grid.frames, trace.average_tokens) == (8, 300.0)
+
+
+def test_ask_takes_an_h264_clip_and_times(capsys):
+    path = Path(__file__).parent / "clips" / "h264.mp4"
+    assert main(["ask", str(path), "What moves?", "--at", "0, 0.5"]) == 0
+    assert "1152 in all (2 frames)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "sentence"),
+    [
+        ("av1.mp4", (), "AV1"),
+        ("h264.mp4", ("--frames", "33"), "must be from 4 to 32"),
+        ("h264.mp4", ("--at", "noon"), "'noon', which is not a time"),
+        ("h264.mp4", ("--at", "99"), "outside the clip"),
+        ("nowhere.mp4", (), "no such clip"),
+    ],
+)
+def test_a_clip_that_cannot_be_used_is_one_sentence(name, more, sentence, capsys):
+    assert main(["ask", str(Path(__file__).parent / "clips" / name), "What moves?", *more]) == 2
     printed = capsys.readouterr()
     assert sentence in printed.err and printed.err.count("\n") == 1 and not printed.out
 

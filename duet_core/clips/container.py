@@ -14,8 +14,18 @@ _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 _PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"[playlist]", b"#EXTINF")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_NAMES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv"}
 _MOST_BOXES = 10_000
 _LAST_PAGE = 65_307  # the largest page of an Ogg file, in bytes
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a file is to be read as a clip, by its first bytes or its name; reading tells what else is wrong."""
+    head = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(64)
+    return bool(_suffix(head)) or path.suffix.lower() in _NAMES
 
 
 def suffix_of(path: Path) -> str:

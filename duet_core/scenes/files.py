@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from PIL import Image
 
 from duet_core.scenes.clip import Clip, make_clip
 from duet_core.scenes.scene import Scene, make_scene
 
-_FRAME_MS = 500
+FRAME_MS: Final = 500
+"""How long a frame of a clip is shown."""
 
 
 def write_scenes(folder: Path, seeds: Iterable[int], style: str | None = None) -> None:
@@ -33,7 +36,7 @@ def _pictures(folder: Path, seeds: Iterable[int], style: str | None) -> Iterator
     for seed in seeds:
         scene = make_scene(seed, style)
         name = f"scene-{seed}.png"
-        scene.image.save(folder / name)
+        save(folder / name, [scene.image])
         yield {"picture": name, **_about(scene)}
 
 
@@ -41,9 +44,17 @@ def _clips(folder: Path, seeds: Iterable[int], style: str | None) -> Iterator[di
     for seed in seeds:
         clip = make_clip(seed, style)
         name = f"clip-{seed}.webp"
-        first, *others = clip.frames
-        first.save(folder / name, save_all=True, append_images=others, duration=_FRAME_MS, loop=0, lossless=True)
+        save(folder / name, clip.frames)
         yield {"clip": name, **_about(clip)}
+
+
+def save(path: Path, frames: Sequence[Image.Image]) -> None:
+    """Write a picture as a small PNG, or a clip as a lossless animated WebP."""
+    first, *others = frames
+    if others:
+        first.save(path, save_all=True, append_images=others, duration=FRAME_MS, loop=0, lossless=True)
+    else:
+        first.save(path, optimize=True)
 
 
 def _about(subject: Scene | Clip) -> dict[str, Any]:
