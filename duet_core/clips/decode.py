@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ _FORMATS = {".mp4": "mov", ".webm": "matroska", ".avi": "avi", ".ogv": "ogg"}
 _MEMORY = 2_000_000_000  # bytes of address space beyond what numpy and Pillow take; OpenCV itself needs about 250 MB
 _LONGEST_CLAIM = 86_400.0  # seconds; a header that says more is not believed
 _GRACE = 0.5  # seconds by which a clip may exceed the limit, as exports at exactly the limit do
+_MOST_OF = 0.9  # share of frames and of seconds below which a clip counts as damaged
 _AV1 = b"av01"
 
 
@@ -52,8 +54,8 @@ class Source:
         """Return the scaled pixels of this frame, [height, width, 3] RGB uint8."""
         raise NotImplementedError
 
-    def check(self, frames: int) -> None:
-        """Refuse the clip if it gave too few frames."""
+    def check(self, frames: int, end: float) -> None:
+        """Refuse the clip if it gave too few frames up to its last second."""
         if not frames:
             raise Refused("empty")
 
@@ -71,8 +73,9 @@ class Video(Source):
         _check_size(self.size, limits)
         rate, self._count = self._read("FPS"), self._read("FRAME_COUNT")
         self.step = 1 / rate if 0.01 < rate <= 1000 else 1 / 30
-        self.claimed = self._count * self.step if 0 < self._count * self.step < _LONGEST_CLAIM else 0.0
-        self._exact = path.suffix in {".mp4", ".avi"}
+        claimed = (_movie_seconds(path) if path.suffix == ".mp4" else 0) or self._count * self.step
+        self.claimed = claimed if 0 < claimed < _LONGEST_CLAIM else 0.0
+        self._counted = path.suffix in {".mp4", ".avi"}  # others only estimate their number of frames
         self._time, self._begin = -math.inf, 0.0
 
     def _read(self, name: str) -> float:
@@ -102,12 +105,12 @@ class Video(Source):
             pixels = self._cv2.resize(pixels, size, interpolation=self._cv2.INTER_AREA)
         return np.ascontiguousarray(pixels[:, :, ::-1])
 
-    def check(self, frames: int) -> None:
+    def check(self, frames: int, end: float) -> None:
         """Tell AV1 apart, which opens and gives nothing, and an index that promises what is not there."""
         if not frames:
             fourcc = int(self._read("FOURCC")).to_bytes(8, "little")[:4]
             raise Refused("av1" if fourcc.lower() == _AV1 else "empty")
-        if self._exact and frames < self._count / 2:  # an edit list may hide some, not half of them
+        if self._counted and frames < _MOST_OF * self._count and end < _MOST_OF * self.claimed:
             raise Refused("broken")
 
 
@@ -180,7 +183,7 @@ def read(path: Path, limits: dict[str, Any], send: Callable[..., None]) -> None:
         _check_seconds(end, limits)
         keeper.offer(time, source)
         send({"progress": min(1.0, end / (source.claimed or limits["seconds"]))})
-    source.check(count)
+    source.check(count, end)
     for time, pixels in keeper.spread():
         send({"time": time, "size": pixels.shape[1::-1]}, pixels.tobytes())
     send({"duration": end, "size": source.size})
@@ -211,6 +214,17 @@ def _limit_resources(seconds: float) -> None:
     for what, bound in bounds:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(what, (bound, bound))
+
+
+def _movie_seconds(path: Path) -> float:
+    """Return the duration that an mp4 declares for what it shows, trimmed parts left out; 0 if it declares none."""
+    data = path.read_bytes()
+    place = data.find(b"mvhd")
+    if place < 0 or place + 36 > len(data):
+        return 0.0
+    long = data[place + 4] == 1
+    scale, ticks = struct.unpack_from(">IQ" if long else ">II", data, place + (24 if long else 16))
+    return ticks / scale if scale else 0.0
 
 
 def _check_size(size: tuple[int, int], limits: dict[str, Any]) -> None:

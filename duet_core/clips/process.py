@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from threading import Event, Timer
 from typing import IO, Any
@@ -127,7 +128,7 @@ def _frame(pipe: IO[bytes], message: dict[str, Any], limits: ClipLimits, count: 
 def _clip(message: dict[str, Any], frames: list[Image.Image], times: list[float]) -> Clip:
     """Put a clip together, if its frames are of one size and its times ascend."""
     duration = _number(message["duration"])
-    ascending = all(a < b for a, b in zip(times, [*times[1:], duration], strict=True))
+    ascending = all(a < b for a, b in pairwise([*times, duration]))
     if not frames or not ascending or len({frame.size for frame in frames}) > 1:
         raise _Lost
     return Clip(tuple(frames), tuple(times), duration, _size(message))
