@@ -323,7 +323,7 @@ def test_the_decoder_cannot_take_the_memory_of_the_machine_nor_write_a_file(tmp_
     tries = "import decode; decode._limit_resources(9); bytes(1_500_000_000); bytes(2_500_000_000)"
     ran = subprocess.run([sys.executable, "-c", tries], cwd=process._WORKER.parent, capture_output=True, text=True)
     assert ran.stderr.strip().endswith("MemoryError") and ran.stderr.count("Error") == 1
-    writes = f"import decode; decode._limit_resources(9); open({str(tmp_path / 'note')!r}, 'w').write('x')"
+    writes = f"import decode; decode._limit_resources(9); decode.Path({str(tmp_path / 'note')!r}).write_text('x')"
     assert subprocess.run([sys.executable, "-c", writes], cwd=process._WORKER.parent, capture_output=True).returncode
     assert not (tmp_path / "note").read_bytes()
 
