@@ -13,7 +13,7 @@ from app import messages
 from app.film import Film
 from app.media import confined
 from app.settings import Settings
-from duet_core.clips import ClipLimits, FrameRule, choose_frames, parse_times, read_clip
+from duet_core.clips import ClipLimits, FrameRule, choose_frames, parse_times, read_clip, seconds_of
 from duet_core.errors import ClipError
 
 FILE_TYPES = [".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".gif", ".webp"]
@@ -59,7 +59,7 @@ def open_clip(
     clip = read_clip(Path(path), limits(settings), on_progress)
     times = parse_times(choice.times) if choice.rule == "times" else ()
     chosen = choose_frames(clip, choice.count, choice.rule, times)
-    return Film(tuple(clip.frames[k] for k in chosen), tuple(clip.times[k] for k in chosen))
+    return Film(tuple(clip.frames[k] for k in chosen), seconds_of(clip, chosen))
 
 
 def limits(settings: Settings) -> ClipLimits:

@@ -42,8 +42,16 @@ class Example:
 def read_subject(file: Path) -> Subject:
     """Read a stored example: a picture, or a clip where the file has several frames."""
     with Image.open(file) as stored:
-        frames = tuple(frame.convert("RGB") for frame in ImageSequence.Iterator(stored))
-    return frames[0] if len(frames) == 1 else Film(frames, tuple(k * FRAME_MS / 1000 for k in range(len(frames))))
+        if not getattr(stored, "is_animated", False):
+            return stored.convert("RGB")
+        frames = tuple(frame for shown in ImageSequence.Iterator(stored) for frame in _held(shown))
+    return Film(frames, tuple(k * FRAME_MS / 1000 for k in range(len(frames))))
+
+
+def _held(shown: Image.Image) -> list[Image.Image]:
+    """Repeat a frame for as long as it is shown: the encoder has joined frames that are the same."""
+    shown.load()  # the duration is known only now
+    return [shown.convert("RGB")] * round(shown.info["duration"] / FRAME_MS)
 
 
 @dataclass(frozen=True, slots=True)

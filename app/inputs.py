@@ -104,7 +104,7 @@ def question_side(desk: Desk) -> tuple[Inputs, Beside]:
     with gr.Tabs(elem_id="media"):
         with gr.Tab("Image") as picture_tab:
             picture, hint, examples = _picture_side(desk)
-        with gr.Tab("Video") as clip_tab:
+        with gr.Tab("Video", render_children=True) as clip_tab:
             clip, frames, strip, clip_hint, clip_examples = _clip_side(desk)
     question = gr.Textbox(first.duel.question, label="Question", lines=1, max_lines=3, elem_id="question")
     with gr.Row(elem_id="suggestions"):

@@ -72,12 +72,12 @@ def _wire_examples(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, r
     page.load(desk.first_picture, None, given.picture, **LIGHT)
     asked = [given.question, given.reduction, given.method, given.model, given.custom]
     slider, previewed = _preview(given, beside)
-    clip = [given.clip, *given.frames, *asked, *result]
+    clip, opened = [given.clip, *given.frames, *asked, *result], [given.medium, beside.points]
     for event in (
         beside.examples.choose(desk.take_example, None, [given.picture, *asked, *result], cancels=[run], **LIGHT),
         beside.clip_examples.choose(desk.take_clip, None, clip, cancels=[run], **LIGHT),
-        beside.picture_tab.select(lambda: PICTURE, None, given.medium, **LIGHT),
-        beside.clip_tab.select(lambda: CLIP, None, given.medium, **LIGHT).then(
+        beside.picture_tab.select(lambda: (PICTURE, desk.points(PICTURE)), None, opened, **LIGHT),
+        beside.clip_tab.select(lambda: (CLIP, desk.points(CLIP)), None, opened, **LIGHT).then(
             desk.open_clips, given.clip, clip, **LIGHT
         ),
     ):
@@ -106,7 +106,6 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
 def _wire_slider(desk: Desk, given: Inputs, beside: Beside) -> None:
     """Keep the slider, the count in words and the folded numbers in step."""
     beside.points.choose(desk.take_point, None, given.reduction, **LIGHT)
-    given.medium.change(desk.points, given.medium, beside.points, **LIGHT)
     slider, previewed = _preview(given, beside)
     gr.on(
         [given.reduction.change, given.method.change, given.model.change, given.count.change],

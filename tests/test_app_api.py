@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from tests import pictures
 from tests.served import served
 
 __all__ = ["served"]
+CLIPS = Path(__file__).parent / "clips"
 PICTURE = str(FOLDER / "example-1.png")
 
 
@@ -90,14 +92,14 @@ def test_bad_pictures_are_refused_by_the_api(client, tmp_path, write, words):
         client.predict(picture=handle_file(str(path)), question="What is this?", api_name="/ask")
 
 
-def post(served: str, picture: object) -> str:
+def post(served: str, subject: object, endpoint: str = "ask", *more: object) -> str:
     """Post a request by hand, as no client of ours would, and return all that the server says to it."""
-    given = {"data": [picture, "What is in the middle?", 67, "duet", "duet-mini"]}
-    begun = httpx.post(f"{served}gradio_api/call/ask", json=given)
+    given = {"data": [subject, "What is in the middle?", 67, "duet", "duet-mini", *more]}
+    begun = httpx.post(f"{served}gradio_api/call/{endpoint}", json=given)
     event = begun.json().get("event_id")
     if not event:
         return begun.text
-    return httpx.get(f"{served}gradio_api/call/ask/{event}", timeout=60).text
+    return httpx.get(f"{served}gradio_api/call/{endpoint}/{event}", timeout=60).text
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
@@ -120,6 +122,41 @@ def test_nonsense_instead_of_a_picture_gives_no_answer_and_no_inside_view(served
     assert any(sentence in said for sentence in ("not uploaded here", "wrong kind"))
     assert "Traceback" not in said
     assert "site-packages" not in said
+
+
+def test_ask_clip_answers_with_one_json_object(client):
+    clip = handle_file(str(CLIPS / "h264.mp4"))
+    said = client.predict(clip=clip, question="What moves?", reduction=93, frames=4, api_name="/ask_clip")
+    trace = Trace.from_json(said["trace"])
+    assert (trace.grid.frames, said["tokens"]["full"]) == (4, 4 * 576)
+    assert abs(said["tokens"]["average"] - 0.07 * 4 * 576) <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"frames": 3}, "from 4 to 32"), ({"clip": None}, "no clip yet"), ({"question": " "}, "no question yet")],
+)
+def test_errors_about_clips_are_our_sentences(client, change, words):
+    given = {"clip": handle_file(str(CLIPS / "h264.mp4")), "question": "What moves?"} | change
+    with pytest.raises(AppError, match=words):
+        client.predict(**given, api_name="/ask_clip")
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_a_clip_outside_the_upload_folder_is_never_opened(served, meta):
+    said = post(served, {"path": str(CLIPS / "h264.mp4"), **meta}, "ask_clip", 8)
+    assert "event: error" in said and str(CLIPS) not in said
+    assert any(sentence in said for sentence in ("not uploaded here", "wrong kind"))
+
+
+def test_a_list_of_files_posing_as_a_clip_is_refused(client, tmp_path):
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes((CLIPS / "h264.mp4").read_bytes())
+    lists = {"a.mp4": f"ffconcat version 1.0\nfile {secret}\n", "b.mp4": f"#EXTM3U\n#EXTINF:1,\n{secret}\n"}
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(AppError, match="a list that names other files"):
+            client.predict(clip=handle_file(str(tmp_path / name)), question="What moves?", api_name="/ask_clip")
 
 
 def test_after_all_that_the_page_still_answers(served, client):

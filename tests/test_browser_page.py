@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -16,6 +17,7 @@ from tests.served import served
 __all__ = ["served"]
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=60_000)
+CLIPS = Path(__file__).parent / "clips"
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,115 @@ def test_a_foreign_picture_is_uploaded_answered_and_drawn_unstretched(page, tmp_
     expect(page.locator("#answer-full .badge")).to_have_count(0)
 
 
+def open_clips(page: Page) -> None:
+    """Open the tab of clips and wait for its first example."""
+    page.get_by_role("tab", name="Video").click()
+    expect(page.locator("#asked")).to_contain_text("horse")
+    expect(page.locator(".pm-film-frame")).to_have_count(8)
+    expect(page.locator("#frames img")).to_have_count(8)
+
+
+def upload_clip(page: Page, path: Path) -> None:
+    """Put a clip of one's own into the place of whatever is there."""
+    page.locator("#clip").get_by_label("Clear").or_(page.locator("#clip").get_by_label("Remove")).first.click()
+    page.locator("#clip input[type=file]").set_input_files(path)
+
+
+def drawn(page: Page) -> list[bool]:
+    """Whether there is a picture on each small canvas of the film."""
+    return page.evaluate("""[...document.querySelectorAll('.pm-film-frame canvas')].map((board) => {
+        const pixels = board.getContext('2d').getImageData(0, 0, board.width, board.height).data;
+        return new Set(pixels).size > 2; })""")
+
+
+def test_the_tab_of_clips_opens_with_a_finished_example(page):
+    open_clips(page)
+    expect(page.locator("#speed")).to_contain_text("Recorded with duet-mini")
+    expect(page.locator("#tokens")).to_contain_text("of 4,608 tokens on average")
+    expect(page.locator("#points")).to_contain_text("93")
+    assert all(drawn(page))
+    film = page.locator("#overlay video")
+    page.evaluate("document.querySelector('#overlay video').play()")
+    expect(film).to_have_js_property("videoWidth", 480)
+    page.wait_for_function("document.querySelector('#overlay video').currentTime > 0.2")
+    with page.expect_download() as download:
+        page.locator("#overlay a").click()
+    assert download.value.path().read_bytes().startswith(b"\x1a\x45\xdf\xa3")
+
+
+def test_a_frame_is_opened_by_click_by_key_and_from_the_heat_map(page):
+    open_clips(page)
+    frames = page.locator(".pm-film-frame")
+    frames.nth(2).click()
+    expect(frames.nth(2)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("ArrowRight")
+    expect(frames.nth(3)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".pm-card")).to_contain_text("Frame 4, row")
+    page.locator(".pm-heat rect").first.click()
+    expect(frames.nth(0)).to_have_attribute("aria-pressed", "true")
+    page.locator(".pm-step").nth(2).click()
+    expect(frames.nth(0)).to_have_attribute("aria-label", re.compile(r"Frame 1 at 0.0 s: \d+ of 576 tokens"))
+    left = [int(text) for text in page.locator(".pm-film-name b").all_inner_texts()]
+    assert len(left) == 8 and sum(left) <= 1732 and len(set(left)) > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "frames"),
+    [
+        ("h264.mp4", 4 / 3, 8), ("vp9.webm", 4 / 3, 4), ("moving.gif", 4 / 3, 4), ("rotated.mp4", 3 / 4, 4),
+    ],
+)  # fmt: skip
+def test_a_clip_of_ones_own_is_answered_and_drawn_in_its_shape(page, name, shape, frames):
+    open_clips(page)
+    upload_clip(page, CLIPS / name)
+    expect(page.locator("#clip-hint")).to_contain_text("drawn clips")
+    page.locator("#count input[type=number]").fill(str(frames))
+    page.keyboard.press("Tab")
+    page.locator("#reduction input[type=number]").fill("93")
+    page.keyboard.press("Tab")
+    expect(page.locator("#tokens")).to_contain_text(f"of {frames * 576:,} tokens")
+    page.locator("#suggestions button").first.click()
+    expect(page.locator("#question textarea")).to_have_value("What happens in the clip?")
+    ask(page)
+    expect(page.locator(".pm-film-frame")).to_have_count(frames)
+    assert all(drawn(page))
+    photo = page.locator(".pm-photo").bounding_box()
+    assert photo["width"] / photo["height"] == pytest.approx(shape, rel=0.02)
+    expect(page.locator("#overlay video")).to_be_visible()
+
+
+def test_every_clip_that_cannot_be_read_gets_its_sentence_at_once(page, tmp_path):
+    text = tmp_path / "text.mp4"
+    text.write_text("this is no clip\n" * 20)
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text(f"ffconcat version 1.0\nfile {CLIPS / 'h264.mp4'}\n")
+    open_clips(page)
+    for path, words in (
+        (text, "not a clip that can be read"),
+        (playlist, "a list that names other files"),
+        (CLIPS / "cut.mp4", "cut off or damaged"),
+        (CLIPS / "av1.mp4", "compressed as AV1"),
+        (CLIPS / "no-frames.mp4", "Not one frame"),
+        (CLIPS / "ten-minutes.mp4", "the limit is 60"),
+        (CLIPS / "four-k.mp4", "3,840 x 2,160 pixels"),
+    ):
+        upload_clip(page, path)
+        expect(page.locator("#notice")).to_contain_text(words)
+        page.click("#ask")
+        expect(page.locator("#ask")).to_be_enabled()
+        expect(page.locator("#notice")).to_contain_text(words)
+    page.click("#clip-example-2")
+    expect(page.locator("#asked")).to_contain_text("How many times")
+
+
+@pytest.mark.parametrize("page", [390, 768], indirect=True)
+def test_a_small_screen_with_a_clip_has_no_sideways_scroll(page):
+    open_clips(page)
+    overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert overflow <= 0
+    assert all(drawn(page))
+
+
 @pytest.mark.parametrize("page", [390, 768], indirect=True)
 def test_a_small_screen_has_no_sideways_scroll(page):
     for step in range(4):
@@ -174,4 +285,7 @@ def test_a_small_screen_has_no_sideways_scroll(page):
 def test_every_part_can_be_found_by_its_name(page):
     for name in ("picture", "question", "reduction", "method", "model", "ask", "stop", "answer-full", "answer-reduced",
                  "speed", "patchmap", "step", "example-1", "example-6"):  # fmt: skip
+        expect(page.locator(f"#{name}")).to_have_count(1)
+    open_clips(page)
+    for name in ("clip", "count", "rule", "clip-example-1", "clip-example-3"):
         expect(page.locator(f"#{name}")).to_have_count(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -18,10 +19,11 @@ _TIME = re.compile(r"(?:(?:([0-9]{1,2}):)?([0-5]?[0-9]):)?([0-9]{1,6}(?:\.[0-9]{
 
 
 def choose_frames(clip: Clip, count: int, rule: FrameRule = "uniform", times: Sequence[float] = ()) -> tuple[int, ...]:
-    """Return ascending indices into a clip's frames: `count` of them, or all if there are fewer.
+    """Return ascending indices into a clip's frames.
 
-    "uniform" spreads them evenly over time, "change" takes the most different ones, "times" takes those nearest to
-    the given seconds, where `count` has no say. A ClipError refuses a count outside 4 to 32 and a time outside a clip.
+    "uniform" spreads `count` of them evenly over time; where there are fewer, frames that are shown for long come
+    several times. "change" takes the most different ones, or all if there are fewer. "times" takes those nearest to the
+    given seconds, where `count` has no say. A ClipError refuses a count outside 4 to 32 and a time outside a clip.
     """
     if rule == "times":
         return _nearest(clip, times)
@@ -29,9 +31,19 @@ def choose_frames(clip: Clip, count: int, rule: FrameRule = "uniform", times: Se
         raise ClipError(
             f"The number of frames is {count} and must be from {FEWEST} to {MOST}: move it into that range."
         )
-    if count >= len(clip.frames):
-        return tuple(range(len(clip.frames)))
-    return _spread(clip.times, count) if rule == "uniform" else _most_different(clip, count)
+    if rule == "uniform":
+        return _spread(clip.times, count) if count <= len(clip.frames) else _held(clip, count)
+    return _most_different(clip, min(count, len(clip.frames)))
+
+
+def seconds_of(clip: Clip, chosen: Sequence[int]) -> tuple[float, ...]:
+    """Return the second at which each chosen frame is looked at, ascending; a frame's repeats share its time."""
+    ends = (*clip.times[1:], clip.duration)
+    seconds: list[float] = []
+    for number, many in sorted(Counter(chosen).items()):
+        begin, length = clip.times[number], ends[number] - clip.times[number]
+        seconds += [begin + length * repeat / many for repeat in range(many)]
+    return tuple(seconds)
 
 
 def parse_times(text: str) -> tuple[float, ...]:
@@ -60,6 +72,12 @@ def _nearest(clip: Clip, times: Sequence[float]) -> tuple[int, ...]:
             )
     shown = np.array(clip.times)
     return tuple(sorted({int(np.abs(shown - time).argmin()) for time in times}))
+
+
+def _held(clip: Clip, count: int) -> tuple[int, ...]:
+    """Return the frame that is shown at each of `count` seconds, evenly spread from the first on."""
+    seconds = np.linspace(clip.times[0], clip.duration, count, endpoint=False)
+    return tuple((np.searchsorted(clip.times, seconds + 1e-6, side="right") - 1).tolist())
 
 
 def _spread(times: Sequence[float], count: int) -> tuple[int, ...]:
