@@ -52,7 +52,8 @@ def _drop(trace: Trace, layer: int) -> str:
     if left == 0:
         return f"From layer {layer} on no visual token is left."
     alive = (trace.died_at == SURVIVED) | (trace.died_at > layer)
-    own = alive & (trace.fate == Fate.DOMINANT)
+    counted = (Fate.DOMINANT,) if trace.grid.frames == 1 else (Fate.DOMINANT, Fate.ANCHOR)
+    own = alive & np.isin(trace.fate, counted)
     tokens = _count(left, "visual token remains", "visual tokens remain")
     return f"From layer {layer} on {tokens}{whereabouts(trace.grid, own)}."
 

@@ -73,8 +73,7 @@ class Model:
     def encode(self, picture: Picture) -> Encoded:
         """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
         processor = self._require_processor().image_processor
-        frames = [picture] if isinstance(picture, Image.Image) else list(picture or [])
-        eye = self.backbone.eye(clip=not isinstance(picture, Image.Image))
+        frames, eye = self._look_at(picture)
         pixels = pixels_of(processor, frames)  # (I, 3, h, w)
         watch = Stopwatch(self.backbone.device)
         with watch.span("encode"):
@@ -123,13 +122,18 @@ class Model:
             texts += [self._text(ids) for ids in self._finish(run, max_new_tokens)]
         return texts
 
-    def inputs(self, picture: Image.Image, question: str) -> dict[str, Tensor]:
-        """Return what the checkpoint's own processor would: `input_ids` [1, T] and `pixel_values` [1, 3, h, w]."""
-        processor = self._require_processor()
-        prompt = build_prompt(processor, question, Shown.of(self.backbone.eye(clip=False)))
-        pixels = pixels_of(processor.image_processor, [picture]).to(self.backbone.device, self.backbone.dtype)
+    def inputs(self, picture: Picture, question: str) -> dict[str, Tensor]:
+        """Return what the checkpoint's own processor would for a picture, or for a clip's frames.
+
+        `input_ids` [1, T], and `pixel_values` [I, 3, h, w] or, where the model knows videos, `pixel_values_videos`
+        [1, F, 3, h, w].
+        """
+        processor, (frames, eye) = self._require_processor(), self._look_at(picture)
+        prompt = build_prompt(processor, question, Shown.of(eye, len(frames)))
+        pixels = pixels_of(processor.image_processor, frames).to(self.backbone.device, self.backbone.dtype)
         ids = torch.tensor([prompt.ids], device=self.backbone.device)
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
+        shown = {"pixel_values_videos": pixels[None]} if eye.medium == "video" else {"pixel_values": pixels}
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **shown}
 
     def prefill(self, inputs: Mapping[str, Any], plan: Plan, query_positions: Sequence | None = None) -> Run:
         """Run a prompt through encoder and language model.
@@ -155,6 +159,12 @@ class Model:
         return Generated(self._finish(run, max_new_tokens), run)
 
     # The pieces of a run
+
+    def _look_at(self, picture: Picture) -> tuple[list[Image.Image], Eye]:
+        """Return the frames, a picture's only one included, and the eye that sees them."""
+        if isinstance(picture, Image.Image):
+            return [picture], self.backbone.eye(clip=False)
+        return list(picture or []), self.backbone.eye(clip=True)
 
     def _asked(self, question: str, encoded: Encoded, plan: Plan) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""

@@ -149,12 +149,22 @@ def test_the_bundled_model_really_sees(mini):
 
 
 def test_speed_is_compared_side_by_side(mini):
-    report = measure_speed(mini, [128, 64], repeats=5, seed=3)
+    scene = make_scene(3)
+    plans = {"full": mini.plan("none"), "128": mini.plan(budget=128), "64": mini.plan(budget=64)}
+    report = measure_speed(mini, scene.image, scene.questions[0].text, plans, repeats=5)
     full, middle, small = report["budgets"]
     assert full["prefill_ratio"]["median"] == 1.0 and full["flops_ratio"] == 1.0
     assert 1.0 < middle["flops_ratio"] < small["flops_ratio"]
     assert small["prefill_ratio"]["median"] > 1.5, "89 % fewer tokens must be visible on any clock"
     assert "transformers' generate" in speed_table(report, threads=2)
+
+
+def test_the_speed_of_clips_is_measured_too(capsys, tmp_path):
+    out = tmp_path / "speed.json"
+    assert main(["bench", "speed", "--exam", "clips", "--budgets", "93%", "--n", "1", "--json", str(out)]) == 0
+    _, small = json.loads(out.read_text())["budgets"]
+    assert small["flops_ratio"] > 10 and small["prefill_ratio"]["median"] > 3
+    assert "| 93% |" in capsys.readouterr().out
 
 
 def test_compared_plans_report_their_own_numbers(mini):

@@ -62,7 +62,11 @@ def _plot(rows: list[Row], options: argparse.Namespace) -> None:
 
 def _speed(options: argparse.Namespace) -> tuple[str, object]:
     model = open_model(options.model[0], options.device, options.dtype)
-    report = measure_speed(model, _token_budgets(model, options), options.n, options.seed)
+    (exam,) = read_exams(options)
+    field = contestants(model, ["duet"], [FULL, *options.budgets], frames=exam.frames)
+    item = next(exam.items(options.seed, 1))
+    plans = {one.budget: one.plan for one in field}
+    report = measure_speed(model, item.picture, item.questions[0].text, plans, options.n)
     return speed_table(report, threads=torch.get_num_threads()), report
 
 

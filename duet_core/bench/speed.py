@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model, Picture
 from duet_core.plan import Plan
-from duet_core.scenes import make_scene
 from duet_core.timing import Spread
-
-_CAPTION = "What is in the picture?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +71,14 @@ def _summary(plan: Plan, own: list[Cost], first: list[Cost]) -> PlanSpeed:
     )
 
 
-def measure_speed(model: Model, budgets: Sequence[float], repeats: int, seed: int) -> dict[str, object]:
-    """Return one run's speed report: DUET's budgets against all tokens, and all tokens against transformers' generate.
-
-    The picture and the question (a caption, the longest answer there is) come from the scene of `seed`.
-    """
-    scene = make_scene(seed)
-    plans = [model.plan("none"), *(model.plan(budget=budget) for budget in budgets)]
-    speeds = compare_plans(model, scene.image, _CAPTION, plans, repeats)
+def measure_speed(
+    model: Model, picture: Picture, question: str, plans: Mapping[str, Plan], repeats: int
+) -> dict[str, object]:
+    """Time plans by name on one picture or clip, the first of them the one to compare with, and our loop itself."""
+    speeds = compare_plans(model, picture, question, list(plans.values()), repeats)
     full = speeds[0]
     return {
-        "against_generate": _against_generate(model, scene.image, repeats).to_json(),
+        "against_generate": _against_generate(model, picture, question, repeats).to_json(),
         "budgets": [
             {
                 "budget": name,
@@ -93,14 +86,14 @@ def measure_speed(model: Model, budgets: Sequence[float], repeats: int, seed: in
                 "flops_ratio": round(full.flops / speed.flops, 3),
                 "selection_share": round(speed.select_ms.median / full.prefill_ms.median, 4),
             }
-            for name, speed in zip(("full", *budgets), speeds, strict=True)
+            for name, speed in zip(plans, speeds, strict=True)
         ],
     }
 
 
-def _against_generate(model: Model, picture: Image.Image, repeats: int) -> Spread:
+def _against_generate(model: Model, picture: Picture, question: str, repeats: int) -> Spread:
     """Return our loop's time with nothing dropped over transformers' own `generate`, same inputs, in turns."""
-    inputs = model.inputs(picture, _CAPTION)
+    inputs = model.inputs(picture, question)
     with torch.inference_mode():
 
         def theirs() -> None:
