@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,8 +17,9 @@ from torch import Tensor
 class Seen:
     """What the encoder made of I pictures.
 
-    `features` [I, N, D]: the used layer's output. `query` [I, H, 1, Dh] of CLS and `keys` [I, H, N, Dh]: what that
-    layer's attention made anyway, so that stage 1 need not compute it again; `scale` is its 1/sqrt(Dh).
+    `features` [I, N, D]: the used layer's output. `query` [I, H, R, Dh], of CLS alone or of all tokens where there is
+    no CLS, and `keys` [I, H, N, Dh]: what that layer's attention made anyway, so that stage 1 need not compute it
+    again; `scale` is its 1/sqrt(Dh).
     """
 
     features: Tensor
@@ -34,15 +36,17 @@ class Evidence:
     keys: Tensor
 
 
-def run_clip(tower: Any, pixels: Tensor, n_layers: int) -> Seen:
-    """Run the first `n_layers` layers of a CLIP vision model on `pixels` [I, 3, h, w]; the rest is never computed."""
-    hidden = tower.pre_layrnorm(tower.embeddings(pixels))  # (I, N, D)
+def run_encoder(tower: Any, pixels: Tensor, n_layers: int, has_cls: bool = True) -> Seen:
+    """Run the first `n_layers` layers of a CLIP or SigLIP model on `pixels` [I, 3, h, w]; the rest never runs."""
+    hidden = tower.embeddings(pixels)  # (I, N, D)
+    if has_cls:
+        hidden = tower.pre_layrnorm(hidden)
     for layer in tower.encoder.layers[: n_layers - 1]:
         hidden = _states(layer(hidden, attention_mask=None))
-    return _last_layer(tower.encoder.layers[n_layers - 1], hidden)
+    return _last_layer(tower.encoder.layers[n_layers - 1], hidden, has_cls)
 
 
-def _last_layer(layer: Any, hidden: Tensor) -> Seen:
+def _last_layer(layer: Any, hidden: Tensor, has_cls: bool) -> Seen:
     """Run the used layer step by step, through SDPA, and hold on to what stage 1 decides by."""
     attention, normed = layer.self_attn, layer.layer_norm1(hidden)
     query, keys, values = (
@@ -51,10 +55,11 @@ def _last_layer(layer: Any, hidden: Tensor) -> Seen:
     )
     mixed = F.scaled_dot_product_attention(query, keys, values, scale=attention.scale)
     hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))  # (I, N, D)
-    return Seen(hidden + layer.mlp(layer.layer_norm2(hidden)), query[:, :, :1], keys, attention.scale)
+    asking = query[:, :, :1] if has_cls else query
+    return Seen(hidden + layer.mlp(layer.layer_norm2(hidden)), asking, keys, attention.scale)
 
 
-def clip_evidence(seen: Seen) -> Evidence:
+def cls_evidence(seen: Seen) -> Evidence:
     """Compute the CLS row of the used layer's attention; no attention map is ever made.
 
     Score of a patch: softmax(q_CLS k^T / sqrt(dh)) summed over heads. Keys: with bias, unscaled (section 3.1).
@@ -63,6 +68,17 @@ def clip_evidence(seen: Seen) -> Evidence:
     scores = row.sum(dim=1).squeeze(1)  # (I, N)
     scores[:, 0] = float("inf")
     return Evidence(scores, seen.keys.mean(dim=1))
+
+
+def received_evidence(seen: Seen) -> Evidence:
+    """Compute how much attention every patch receives, mean over heads and summed over queries, one head at a time.
+
+    This is the score of encoders without CLS (the published code's, for Qwen2.5-VL and SigLIP).
+    """
+    scores = torch.zeros(seen.keys.shape[0], seen.keys.shape[2], device=seen.keys.device)
+    for query, keys in zip(seen.query.unbind(1), seen.keys.unbind(1), strict=True):  # (I, N, Dh) each
+        scores += ((query @ keys.transpose(1, 2)).float() * seen.scale).softmax(dim=-1).sum(dim=1)  # (I, N)
+    return Evidence(scores / seen.keys.shape[1], seen.keys.mean(dim=1))
 
 
 def _heads(projected: Tensor, heads: int) -> Tensor:

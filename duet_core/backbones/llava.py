@@ -1,4 +1,4 @@
-"""The LLaVA family: `LlavaForConditionalGeneration`, a CLIP encoder (CLS) and a Llama decoder of any depth and grid."""
+"""The LLaVA family: `LlavaForConditionalGeneration`, a CLIP or SigLIP encoder and a decoder of any depth and grid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from duet_core.cost import LayerShape
 from duet_core.decoder import Rotary
 from duet_core.errors import ModelError
 from duet_core.plan import Size
-from duet_core.vision import Evidence, Seen, clip_evidence, run_clip
+from duet_core.vision import Evidence, Seen, cls_evidence, received_evidence, run_encoder
+
+_ENCODERS = {"clip_vision_model": True, "siglip_vision_model": False}  # and whether they have a CLS
+_DECODERS = ("llama", "qwen2", "mistral")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,20 @@ class Llava:
     def __post_init__(self) -> None:
         """Refuse a checkpoint of another structure with a ModelError."""
         vision, text = self.model.config.vision_config, self.model.config.text_config
-        if vision.model_type != "clip_vision_model" or text.model_type != "llama":
+        if vision.model_type not in _ENCODERS or text.model_type not in _DECODERS:
             raise ModelError(
-                f"This checkpoint joins {vision.model_type} and {text.model_type}, but only a CLIP encoder with a"
-                " Llama decoder is supported; choose such a checkpoint."
+                f"This checkpoint joins {vision.model_type} and {text.model_type}, but only a CLIP or SigLIP encoder"
+                " with a Llama, Qwen2 or Mistral decoder is supported; choose such a checkpoint."
+            )
+        if not self.has_cls and self.model.config.vision_feature_select_strategy != "full":
+            raise ModelError(
+                "This checkpoint drops the first patch of an encoder without CLS; set its"
+                " vision_feature_select_strategy to full."
+            )
+        if getattr(text, "sliding_window", None) is not None:
+            raise ModelError(
+                f"This checkpoint's decoder looks back {text.sliding_window} tokens only, which is not supported;"
+                " choose one without a sliding window."
             )
         if not isinstance(self.model.config.vision_feature_layer, int):
             raise ModelError(
@@ -50,6 +63,11 @@ class Llava:
         """The dtype of the weights."""
         return self.model.dtype
 
+    @property
+    def has_cls(self) -> bool:
+        """Whether the encoder puts a CLS token before the patches."""
+        return _ENCODERS[self.model.config.vision_config.model_type]
+
     def eye(self, clip: bool) -> Eye:
         """How the model takes in a picture or a clip; here a clip is as many pictures as it has frames."""
         return self._eye(self.model.model.vision_tower, "image", self.model.config.image_token_id)
@@ -58,7 +76,7 @@ class Llava:
         config = self.model.config
         side = config.vision_config.image_size // config.vision_config.patch_size
         feeds_cls = config.vision_feature_select_strategy == "full" if keeps_cls is None else keeps_cls
-        return Eye(tower, medium, token, (side, side), feeds_cls)
+        return Eye(tower, medium, token, (side, side), feeds_cls and self.has_cls)
 
     def size(self, frames: int | None = None) -> Size:
         """What a plan depends on: visual tokens of a picture, or of a clip of so many frames, and layers."""
@@ -85,11 +103,11 @@ class Llava:
         """Run an eye's encoder on `pixels` [I, 3, h, w] up to the layer whose output is used."""
         chosen = self.model.config.vision_feature_layer
         total = self.model.config.vision_config.num_hidden_layers
-        return run_clip(eye.tower, pixels.to(self.device, self.dtype), chosen % (total + 1))
+        return run_encoder(eye.tower, pixels.to(self.device, self.dtype), chosen % (total + 1), self.has_cls)
 
     def evidence(self, seen: Seen) -> Evidence:
         """Gather what stage 1 decides by."""
-        return clip_evidence(seen)
+        return cls_evidence(seen) if self.has_cls else received_evidence(seen)
 
     def project(self, features: Tensor) -> Tensor:
         """Map encoder features [I, n, D] into the language model's space."""

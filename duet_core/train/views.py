@@ -15,7 +15,7 @@ from duet_core.train.attention import CHUNKED
 from duet_core.train.labels import COLUMNS, GRID, MOST_OBJECTS, foreign_table, table
 from duet_core.train.pictures import PictureSet, Subject, paint_chunks
 from duet_core.train.tower import pixels
-from duet_core.vision import clip_evidence, run_clip
+from duet_core.vision import cls_evidence, run_encoder
 
 _BATCH = 16
 
@@ -61,8 +61,8 @@ def _tables(subject: Subject) -> list[np.ndarray]:
 def see(tower: Any, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Features (B, 577, D), scores (B, 577) and keys (B, 577, d) of uint8 pictures, as the engine computes them."""
     given = pixels(torch.from_numpy(images)).to(tower.device, tower.dtype)
-    seen = run_clip(tower, given, tower.config.num_hidden_layers - 1)
-    evidence = clip_evidence(seen)
+    seen = run_encoder(tower, given, tower.config.num_hidden_layers - 1)
+    evidence = cls_evidence(seen)
     return seen.features, evidence.scores, evidence.keys
 
 
