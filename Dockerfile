@@ -1,22 +1,33 @@
-# The page on a CPU host:  docker build -t duet-lens . && docker run -p 7860:7860 -v duet-models:/home/user/.cache duet-lens
+# The page in a container, on the processor:
+#   docker build -t duet-lens . && docker run --rm -p 7860:7860 -v duet-models:/models duet-lens
+# and on an NVIDIA card:
+#   docker build -t duet-lens --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
+#   docker run --rm --gpus all -p 7860:7860 -v duet-models:/models duet-lens
 FROM python:3.12-slim-bookworm
 
-RUN useradd --create-home --uid 1000 user
-USER user
+# Which build of torch: pip's default one for Linux brings gigabytes of CUDA with it, even where there is no card.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV HOME=/home/user \
-    PATH=/home/user/.local/bin:$PATH \
-    HF_HOME=/home/user/.cache/huggingface \
+    HF_HOME=/models \
     GRADIO_SERVER_NAME=0.0.0.0 \
     GRADIO_SERVER_PORT=7860 \
     GRADIO_ANALYTICS_ENABLED=0 \
     PYTHONUNBUFFERED=1
-WORKDIR /home/user/app
+WORKDIR /srv/duet-lens
 
-COPY --chown=user requirements.txt constraints.txt ./
-RUN pip install --no-cache-dir --user -c constraints.txt -r requirements.txt
-COPY --chown=user . .
+# Everything is root's but the visitor's home and the models that are downloaded; a new volume takes over its owner.
+RUN useradd --create-home --uid 1000 user && mkdir /models && chown user: /models
+COPY requirements.txt constraints.txt ./
+# torch alone from its index, which has the rest only in older versions; then the rest, and the CUDA it may ask for.
+RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" \
+    && pip install --no-cache-dir --root-user-action=ignore -c constraints.txt -r requirements.txt
+COPY . .
+RUN python -m compileall -q app.py app duet_core
 
+USER 1000:1000
+VOLUME /models
 EXPOSE 7860
+STOPSIGNAL SIGINT
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['GRADIO_SERVER_PORT'], timeout=4)"]
 CMD ["python", "app.py"]
