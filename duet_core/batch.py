@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from duet_core.errors import PictureError
 from duet_core.layout import Request
@@ -28,14 +27,12 @@ def requests_of(inputs: Mapping[str, Any], query_positions: Sequence | None) -> 
     return requests
 
 
-def given_pixels(inputs: Mapping[str, Any]) -> tuple[Tensor, bool]:
-    """Return the batch's pixels [I, 3, h, w], and whether they are the frames of clips; a PictureError for both."""
-    pictures, clips = inputs.get("pixel_values"), inputs.get("pixel_values_videos")
-    if pictures is not None and clips is None:
-        return pictures, False
-    if clips is not None and pictures is None:
-        return clips.flatten(0, 1), True
-    raise PictureError("The inputs need either pixel_values or pixel_values_videos; give exactly one of the two.")
+def holds_clips(inputs: Mapping[str, Any]) -> bool:
+    """Whether a batch is about clips, not pictures; a PictureError for both or neither."""
+    pictures, clips = (inputs.get(name) is not None for name in ("pixel_values", "pixel_values_videos"))
+    if pictures == clips:
+        raise PictureError("The inputs need either pixel_values or pixel_values_videos; give exactly one of the two.")
+    return clips
 
 
 def _own_positions(query_positions: Sequence | None, number: int) -> list[int] | None:

@@ -33,7 +33,7 @@ class Stack(Protocol):
         """Whether attention gets no causal mask unless we pass one (eager attention does not mask by itself)."""
 
     def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
-        """Return (cos, sin), each [B, T, dh], for positions [B, T]."""
+        """Return (cos, sin), each [B, T, dh], for positions [B, T] or [3, B, T]."""
 
     def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE.
@@ -51,7 +51,8 @@ class Tokens:
 
     `hidden` [B, T, D]; `lengths` real tokens per sample; per sample int64 places in the sequence: `visual` [n],
     `queries` [R] (whose attention ranks the visual tokens) and `text`; `origin` [n]: the number that each visual token
-    had when it entered the language model.
+    had when it entered the language model. `positions` [3, B, T]: those of families whose tokens keep theirs; without
+    them, positions are compact, 0..T-1.
     """
 
     hidden: Tensor
@@ -60,6 +61,7 @@ class Tokens:
     text: list[Tensor]
     queries: list[Tensor]
     origin: list[Tensor]
+    positions: Tensor | None = None
 
 
 @dataclass(slots=True)
@@ -108,13 +110,17 @@ class Passed:
 
 @dataclass(slots=True)
 class Prefilled:
-    """The state after a prefill: `logits` [B, vocabulary] at each last token, caches, real lengths [layer][sample]."""
+    """The state after a prefill: `logits` [B, vocabulary] at each last token, caches, real lengths [layer][sample].
+
+    `following` [B] int64: the position of the first decoded token where positions are not compact.
+    """
 
     logits: Tensor
     cache: KVCache
     lengths: list[list[int]]
     visual_counts: list[list[int]]
     cuts: list[Cut] = field(default_factory=list)
+    following: Tensor | None = None
 
 
 Choose = Callable[[Boundary], list[Tensor] | None]
@@ -129,7 +135,7 @@ def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, c
     """
     entering = [visual.shape[0] for visual in tokens.visual]
     passed = Passed(tokens)
-    rotary, mask = _positions(stack, tokens.hidden)
+    rotary, mask = _positions(stack, tokens)
     for number, layer in enumerate(stack.layers):
         with watch.span("select"):
             boundary = Boundary(number, entering, tokens.origin, partial(_scores, stack, layer, tokens, rotary))
@@ -137,7 +143,7 @@ def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, c
             if chosen is not None:
                 before, tokens = tokens, keep_only(tokens, chosen)
                 passed.cuts.append(Cut(number, before.origin, tokens.origin, boundary.scores))
-                rotary, mask = _first(tokens.hidden.shape[1], rotary, mask)
+                rotary, mask = _shorter(stack, tokens, rotary, mask)
         with watch.span("prefill"):
             hidden = run_layer(layer, tokens.hidden, rotary, mask, cache)
             tokens = replace(tokens, hidden=hidden)
@@ -155,21 +161,23 @@ def prefill(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch) -> P
         hidden = passed.tokens.hidden
         rows = torch.tensor([length - 1 for length in passed.tokens.lengths], device=hidden.device)
         logits = stack.logits(hidden[torch.arange(len(rows), device=hidden.device), rows])  # (B, V)
-    return Prefilled(logits, cache, passed.lengths, passed.visual_counts, passed.cuts)
+    following = None if tokens.positions is None else tokens.positions.amax(dim=(0, 2)) + 1  # (B,)
+    return Prefilled(logits, cache, passed.lengths, passed.visual_counts, passed.cuts, following)
 
 
 def decode(stack: Stack, done: Prefilled, embedded: Tensor, step: int) -> Tensor:
     """Run one further token [B, 1, D] through all layers and return its logits [B, vocabulary].
 
-    `step` counts from 0 after the prefill. In each layer the token's position is the number of keys that the layer has
-    cached for the sample, since positions are compact there.
+    `step` counts from 0 after the prefill. Where positions are compact, the token's position in each layer is the
+    number of keys that the layer has cached for the sample; elsewhere it is the same in all layers.
     """
     hidden, rotaries = embedded, {}
     for number, layer in enumerate(stack.layers):
         lengths = tuple(done.lengths[number])
         if lengths not in rotaries:
-            places = torch.tensor(lengths, device=hidden.device).unsqueeze(-1) + step  # (B, 1)
-            rotaries[lengths] = stack.rotary(places, hidden), _cached_mask(lengths, step, hidden)
+            places = torch.tensor(lengths, device=hidden.device) if done.following is None else done.following
+            rotary = stack.rotary(_three(places.unsqueeze(-1) + step, done.following), hidden)
+            rotaries[lengths] = rotary, _cached_mask(lengths, step, hidden)
         rotary, mask = rotaries[lengths]
         hidden = run_layer(layer, hidden, rotary, mask, done.cache)
     return stack.logits(hidden[:, -1])  # (B, V)
@@ -198,23 +206,42 @@ def keep_only(tokens: Tokens, chosen: list[Tensor]) -> Tokens:
         text=moved(tokens.text),
         queries=moved(tokens.queries),
         origin=[origin[keep] for origin, keep in zip(tokens.origin, chosen, strict=True)],
+        positions=None if tokens.positions is None else _moved_positions(tokens.positions, index),
     )
 
 
-def _positions(stack: Stack, hidden: Tensor) -> tuple[Rotary, Tensor | None]:
-    """Return RoPE for compact positions 0..T-1 and, where attention needs one, the causal mask [1, 1, T, T]."""
+def pad_positions(positions: Sequence[Tensor]) -> Tensor:
+    """Return [3, B, T] of each sample's positions [3, t]."""
+    return nn.utils.rnn.pad_sequence([own.T for own in positions], batch_first=True).permute(2, 0, 1)  # (3, B, T)
+
+
+def _moved_positions(positions: Tensor, index: list[Tensor]) -> Tensor:
+    return pad_positions([positions[:, sample, left] for sample, left in enumerate(index)])
+
+
+def _three(places: Tensor, following: Tensor | None) -> Tensor:
+    """Return positions [B, 1] as they are, or [3, B, 1] where a family has three of them."""
+    return places if following is None else places.expand(3, -1, -1)
+
+
+def _positions(stack: Stack, tokens: Tokens) -> tuple[Rotary, Tensor | None]:
+    """Return RoPE for all positions and, where attention needs one, the causal mask [1, 1, T, T]."""
+    hidden = tokens.hidden
     places = torch.arange(hidden.shape[1], device=hidden.device)
     mask = None
     if stack.needs_causal_mask:
         mask = hidden.new_zeros(len(places), len(places))
         mask = mask.masked_fill(places > places.unsqueeze(-1), torch.finfo(hidden.dtype).min)[None, None]
-    return stack.rotary(places.unsqueeze(0), hidden), mask
+    return stack.rotary(places.unsqueeze(0) if tokens.positions is None else tokens.positions, hidden), mask
 
 
-def _first(length: int, rotary: Rotary, mask: Tensor | None) -> tuple[Rotary, Tensor | None]:
+def _shorter(stack: Stack, tokens: Tokens, rotary: Rotary, mask: Tensor | None) -> tuple[Rotary, Tensor | None]:
     """Return RoPE and mask of a shorter sequence: compact positions are the first ones of the longer."""
-    cos, sin = rotary
-    return (cos[:, :length], sin[:, :length]), None if mask is None else mask[..., :length, :length]
+    length, (cos, sin) = tokens.hidden.shape[1], rotary
+    mask = None if mask is None else mask[..., :length, :length]
+    if tokens.positions is None:
+        return (cos[:, :length], sin[:, :length]), mask
+    return stack.rotary(tokens.positions, tokens.hidden), mask
 
 
 def _cached_mask(lengths: Sequence[int], step: int, like: Tensor) -> Tensor | None:
@@ -233,7 +260,7 @@ def _scores(stack: Stack, layer: nn.Module, tokens: Tokens, rotary: Rotary) -> l
     with torch.no_grad():
         for sample, length in enumerate(tokens.lengths):
             states = tokens.hidden[sample, :length]  # (T, D)
-            cos, sin = (part[0, :length] for part in rotary)  # (T, dh)
+            cos, sin = (part[sample % len(part), :length] for part in rotary)  # (T, dh)
             q, k = stack.query_key(layer, states, tokens.queries[sample], (cos, sin))
             scores.append(text_to_vision(q, k, tokens.queries[sample], tokens.visual[sample]))
     return scores

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from duet_core.decoder import Tokens
+from duet_core.decoder import Tokens, pad_positions
 from duet_core.errors import PictureError, QuestionError
 from duet_core.plan import Queries
 
@@ -23,12 +23,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a sample's tokens go: `text` and `visual` places in a sequence of `length`, `moved` from prompt places."""
+    """Where a sample's tokens go: `text` and `visual` places in a sequence of `length`, `moved` from prompt places.
+
+    `runs`: where in the prompt each picture's placeholders begin.
+    """
 
     text: list[int]
     visual: list[int]
     moved: dict[int, int]
     length: int
+    runs: list[int]
 
 
 def count_pictures(ids: Sequence[int], image_token: int, placeholders: int) -> int:
@@ -46,16 +50,30 @@ def place(ids: Sequence[int], image_token: int, placeholders: int, entering: int
     text: list[int] = []
     visual: list[int] = []
     moved: dict[int, int] = {}
+    runs: list[int] = []
     at, old = 0, 0
     while old < len(ids):
         if ids[old] == image_token:
+            runs.append(old)
             visual += range(at, at + entering)
             at, old = at + entering, old + placeholders
         else:
             moved[old] = at
             text.append(at)
             at, old = at + 1, old + 1
-    return Places(text, visual, moved, at)
+    return Places(text, visual, moved, at, runs)
+
+
+def sources(places: Places, seats: Tensor) -> Tensor:
+    """Return the place in the prompt that each token of the sequence has, [T] int64.
+
+    `seats` [F, n1]: which of its picture's placeholders each visual token of F pictures stands for.
+    """
+    source = seats.new_zeros(places.length)
+    source[torch.tensor(places.text, device=seats.device)] = torch.tensor(list(places.moved), device=seats.device)
+    runs = torch.tensor(places.runs, device=seats.device).unsqueeze(-1)  # (F, 1)
+    source[torch.tensor(places.visual, device=seats.device)] = (seats + runs).flatten()
+    return source
 
 
 def query_places(request: Request, places: Places, rule: Queries) -> list[int]:
@@ -82,8 +100,12 @@ def lay_out(
     embed: Callable[[Tensor], Tensor],
     where: Sequence[Places],
     rule: Queries,
+    positions: Sequence[Tensor] | None = None,
 ) -> Tokens:
-    """Return the packed batch: `visual[b]` [n, D] are sample b's projected visual tokens, picture after picture."""
+    """Return the packed batch: `visual[b]` [n, D] are sample b's projected visual tokens, picture after picture.
+
+    `positions[b]` [3, T]: where positions are no mere count, those of the sample's tokens.
+    """
     device = visual[0].device
     rows = []
     for request, tokens, places in zip(requests, visual, where, strict=True):
@@ -104,4 +126,5 @@ def lay_out(
         text=tensors([places.text for places in where]),
         queries=tensors(queries),
         origin=tensors([range(len(places.visual)) for places in where]),
+        positions=None if positions is None else pad_positions(positions),
     )

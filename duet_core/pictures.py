@@ -14,8 +14,8 @@ from duet_core.grid import Box
 LONGEST_ASPECT = 50  # a longer strip would be blown up to gigabytes by a processor that crops
 
 
-def pixels_of(processor: Any, pictures: list[Image.Image]) -> Tensor:
-    """Return `pixel_values` [I, 3, h, w] float as the checkpoint's image processor makes them (padded where it can)."""
+def pixels_of(processor: Any, pictures: list[Image.Image]) -> dict[str, Tensor]:
+    """Return what the checkpoint's image processor makes of pictures (padded where it can): `pixel_values` and more."""
     for picture in pictures:
         check_picture(picture)
     sizes = {picture.size for picture in pictures}
@@ -23,7 +23,7 @@ def pixels_of(processor: Any, pictures: list[Image.Image]) -> Tensor:
         raise PictureError(f"The frames have {len(sizes)} different sizes; give at least one, all of one size.")
     rgb = [to_rgb(picture) for picture in pictures]
     padding = {"do_pad": True} if pads(processor) else {}
-    return processor(images=rgb, return_tensors="pt", **padding)["pixel_values"]
+    return dict(processor(images=rgb, return_tensors="pt", **padding))
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -45,10 +45,10 @@ class Shown:
     tokens: int
 
     @classmethod
-    def of(cls, eye: Eye, pictures: int = 1) -> Shown:
-        """What so many pictures (or frames) are in the prompt of a model that sees them with this eye."""
+    def of(cls, eye: Eye, pictures: int, tokens: int) -> Shown:
+        """What so many pictures (or frames) of so many tokens are in the prompt of a model with this eye."""
         marks = eye.marks(pictures)
-        return cls(eye.medium, marks, eye.tokens * pictures // marks)
+        return cls(eye.medium, marks, tokens * pictures // marks)
 
     def mark(self, processor: Any) -> str:
         """The text that the processor's template writes for one of them."""

@@ -29,7 +29,9 @@ def everything(look: Look, keeps_cls: bool) -> Selection:
     """Return the selection of the untouched model: every patch enters, CLS only if the model feeds it itself."""
     first = look.extra if keeps_cls else 0
     patches = torch.arange(look.patches, device=look.features.device).expand(len(look.features), -1)
-    return Selection(look.features[:, look.extra - first :], partial(kept_fates, look, patches, first))
+    tokens = look.features[:, look.extra - first :]
+    places = torch.arange(look.extra - first, look.features.shape[1], device=tokens.device).expand(len(tokens), -1)
+    return Selection(tokens, places, partial(kept_fates, look, patches, first))
 
 
 def record_all(method: str, samples: list[Sample], selection: Selection, done: Prefilled) -> tuple[Trace, ...]:

@@ -16,6 +16,7 @@ from duet_core.cost import Cost
 from duet_core.decoder import Prefilled
 from duet_core.grid import Grid
 from duet_core.methods import Selection
+from duet_core.plan import Size
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
 from duet_core.vision import Seen
@@ -27,13 +28,19 @@ Picture = Image.Image | Sequence[Image.Image]
 class Encoded:
     """A picture (or the frames of a clip) after the vision encoder: ask it as many questions as you like.
 
-    `eye` saw it.
+    `eye` saw it; `layers`: those of the language model that will read it.
     """
 
     eye: Eye
     seen: Seen
     grid: Grid
+    layers: int
     encode_ms: float
+
+    @property
+    def size(self) -> Size:
+        """What a plan for it depends on."""
+        return Size(self.eye.tokens(self.seen.rows_cols), self.layers, self.grid.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +48,7 @@ class Entered:
     """What a method let in, and its projection `visual` [I, n1, D]: it depends on the picture, not on the question."""
 
     eye: Eye
+    rows_cols: tuple[int, int]
     selection: Selection
     visual: Tensor
 

@@ -67,7 +67,7 @@ class _SharingLayer(nn.Module):
             return run_layer(self.layer, hidden, position_embeddings, attention_mask, past_key_values)
         first, second = _masks(attention_mask, shared, hidden)
         cache = KVCache()
-        start = run_layer(self.layer, hidden[:1, :shared], (cos[:, :shared], sin[:, :shared]), first, cache)
+        start = run_layer(self.layer, hidden[:1, :shared], (cos[:1, :shared], sin[:1, :shared]), first, cache)
         cache = _for_everyone(cache, len(hidden))
         own = run_layer(self.layer, hidden[:, shared:], (cos[:, shared:], sin[:, shared:]), second, cache)  # (B, S, D)
         past_key_values.layers |= cache.layers

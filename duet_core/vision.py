@@ -19,13 +19,19 @@ class Seen:
 
     `features` [I, N, D]: the used layer's output. `query` [I, H, R, Dh], of CLS alone or of all tokens where there is
     no CLS, and `keys` [I, H, N, Dh]: what that layer's attention made anyway, so that stage 1 need not compute it
-    again; `scale` is its 1/sqrt(Dh).
+    again; `scale` is its 1/sqrt(Dh). `rows_cols`: the patches of each picture.
     """
 
     features: Tensor
     query: Tensor
     keys: Tensor
     scale: float
+    rows_cols: tuple[int, int]
+
+    @property
+    def extra(self) -> int:
+        """Tokens in front that are no patch: CLS, where there is one."""
+        return self.features.shape[1] - self.rows_cols[0] * self.rows_cols[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +42,19 @@ class Evidence:
     keys: Tensor
 
 
-def run_encoder(tower: Any, pixels: Tensor, n_layers: int, has_cls: bool = True) -> Seen:
+def run_encoder(tower: Any, pixels: Tensor, n_layers: int, rows_cols: tuple[int, int], has_cls: bool = True) -> Seen:
     """Run the first `n_layers` layers of a CLIP or SigLIP model on `pixels` [I, 3, h, w]; the rest never runs."""
     hidden = tower.embeddings(pixels)  # (I, N, D)
     if has_cls:
         hidden = tower.pre_layrnorm(hidden)
     for layer in tower.encoder.layers[: n_layers - 1]:
         hidden = _states(layer(hidden, attention_mask=None))
-    return _last_layer(tower.encoder.layers[n_layers - 1], hidden, has_cls)
+    features, query, keys, scale = _last_layer(tower.encoder.layers[n_layers - 1], hidden)
+    return Seen(features, query[:, :, :1] if has_cls else query, keys, scale, rows_cols)
 
 
-def _last_layer(layer: Any, hidden: Tensor, has_cls: bool) -> Seen:
-    """Run the used layer step by step, through SDPA, and hold on to what stage 1 decides by."""
+def _last_layer(layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Run the used layer step by step, through SDPA: its output, and the queries, keys and scale of its attention."""
     attention, normed = layer.self_attn, layer.layer_norm1(hidden)
     query, keys, values = (
         _heads(project(normed), attention.num_heads)  # (I, H, N, Dh)
@@ -55,8 +62,7 @@ def _last_layer(layer: Any, hidden: Tensor, has_cls: bool) -> Seen:
     )
     mixed = F.scaled_dot_product_attention(query, keys, values, scale=attention.scale)
     hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))  # (I, N, D)
-    asking = query[:, :, :1] if has_cls else query
-    return Seen(hidden + layer.mlp(layer.layer_norm2(hidden)), asking, keys, attention.scale)
+    return hidden + layer.mlp(layer.layer_norm2(hidden)), query, keys, attention.scale
 
 
 def cls_evidence(seen: Seen) -> Evidence:

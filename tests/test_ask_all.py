@@ -80,9 +80,10 @@ def asked_together(model, plan, texts):
     """Prefill several prompts about the same picture in one batch."""
     inputs, watch, eye = small_inputs(model), Stopwatch(torch.device("cpu")), model.backbone.eye(clip=False)
     with torch.inference_mode():
-        seen = model.backbone.see(eye, inputs["pixel_values"])
+        seen = model.backbone.see(eye, inputs)
     requests = [Request([5, 6, *[99] * model.size.tokens, *text]) for text in texts]
-    samples = [Sample(range(1), Grid(1, *eye.rows_cols, (32, 32), (0, 0, 32, 32)), eye.tokens)] * len(texts)
+    grid = Grid(1, *seen.rows_cols, (32, 32), (0, 0, 32, 32))
+    samples = [Sample(range(1), grid, model.size.tokens)] * len(texts)
     return model._prefill(model._enter(eye, seen, plan, watch), requests, samples, plan, watch)
 
 

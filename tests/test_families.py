@@ -123,7 +123,7 @@ def test_an_encoder_without_cls_scores_by_attention_received():
     """Mean over heads, summed over queries, of the attention of the used layer: its eager map says the same."""
     model = build("siglip", "qwen2", -1, "full")
     backbone, given = Llava(model), inputs()
-    evidence = backbone.evidence(backbone.see(backbone.eye(clip=False), given["pixel_values"]))
+    evidence = backbone.evidence(backbone.see(backbone.eye(clip=False), given))
     tower = model.model.vision_tower
     tower.set_attn_implementation("eager")
     maps = tower(given["pixel_values"], output_attentions=True).attentions[-1]  # (1, H, N, N)

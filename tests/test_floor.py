@@ -139,7 +139,7 @@ def test_the_seen_box_is_what_the_encoder_sees(kind, size):
         left, top, right, bottom = grid.box(patch)
         picture = Image.new("RGB", size)
         picture.paste((255, 255, 255), tuple(round(v) for v in (left, top, right, bottom)))
-        pixels = pixels_of(processor, [picture])[0].mean(0)
+        pixels = pixels_of(processor, [picture])["pixel_values"][0].mean(0)
         pixels = pixels - pixels[0, 0] if kind is CLIPImageProcessorPil else pixels
         patches = torch.nn.functional.avg_pool2d(pixels[None], 16)[0].flatten()
         assert patches.argmax().item() == patch
@@ -191,7 +191,7 @@ def test_pictures_that_cannot_be_used_are_told(bad):
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I;16", "F"])
 def test_every_pixel_mode_works(mode):
     picture = Image.new("L", (30, 20), 200).convert(mode) if mode != "I;16" else Image.new("I;16", (30, 20), 2000)
-    assert pixels_of(CLIPImageProcessorPil(), [picture]).shape == (1, 3, 224, 224)
+    assert pixels_of(CLIPImageProcessorPil(), [picture])["pixel_values"].shape == (1, 3, 224, 224)
 
 
 def test_sixteen_bits_are_scaled_and_transparency_lies_on_white():

@@ -98,7 +98,7 @@ def test_golden_tokens_of_stage_1(golden, video):
     inputs = golden_inputs()
     eye = video.backbone.eye(clip=True)
     with torch.inference_mode():
-        seen = video.backbone.see(eye, inputs["pixel_values_videos"][0])
+        seen = video.backbone.see(eye, inputs)
         entered = video._enter(eye, seen, V960, Stopwatch(torch.device("cpu")))
     torch.testing.assert_close(entered.visual, data["v960/vision/visual_features"], atol=ATOL, rtol=0)
 

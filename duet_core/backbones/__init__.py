@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig, PreTrainedModel
 
+from duet_core.backbones.base import Backbone
 from duet_core.backbones.eye import Eye
 from duet_core.backbones.llava import Llava
+from duet_core.backbones.qwen import Qwen
 from duet_core.backbones.video_llava import VideoLlava
 from duet_core.errors import ModelError
 
-FAMILIES = {"llava": Llava, "video_llava": VideoLlava}
+FAMILIES = {"llava": Llava, "video_llava": VideoLlava, "qwen2_5_vl": Qwen}
 
-__all__ = ["FAMILIES", "Eye", "Llava", "VideoLlava", "wrap"]
+__all__ = ["FAMILIES", "Backbone", "Eye", "Llava", "Qwen", "VideoLlava", "wrap"]
 
 
 def check_family(config: PretrainedConfig) -> None:
@@ -21,7 +23,7 @@ def check_family(config: PretrainedConfig) -> None:
         raise ModelError(f"Checkpoints of type {config.model_type!r} are not supported; choose one of type {known}.")
 
 
-def wrap(model: PreTrainedModel) -> Llava:
+def wrap(model: PreTrainedModel) -> Backbone:
     """Return the backbone around an opened transformers model."""
     check_family(model.config)
     return FAMILIES[model.config.model_type](model)

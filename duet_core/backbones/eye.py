@@ -14,25 +14,20 @@ class Eye:
     """One encoder with its place in the prompt.
 
     `tower`: the vision model. `medium`: what stands for the input in the chat template, one mark for each picture or
-    one for a whole video. `token`: the id in `input_ids` that stands for one visual token. `rows_cols`: patches of one
-    picture. `keeps_cls`: whether the untouched model itself feeds CLS to the language model.
+    one for a whole video. `token`: the id in `input_ids` that stands for one visual token. `keeps_cls`: whether the
+    untouched model itself feeds CLS to the language model. `in_place`: whether kept tokens stay where they were in the
+    prompt, a merged one at its anchor's place, instead of lining up as stage 1 made them.
     """
 
     tower: Any
     medium: Medium
     token: int
-    rows_cols: tuple[int, int]
     keeps_cls: bool
+    in_place: bool = False
 
-    @property
-    def patches(self) -> int:
-        """Patches of one picture."""
-        return self.rows_cols[0] * self.rows_cols[1]
-
-    @property
-    def tokens(self) -> int:
-        """Visual tokens of one picture in the untouched model."""
-        return self.patches + self.keeps_cls
+    def tokens(self, rows_cols: tuple[int, int]) -> int:
+        """Visual tokens of one picture of so many patches in the untouched model."""
+        return rows_cols[0] * rows_cols[1] + self.keeps_cls
 
     def marks(self, pictures: int) -> int:
         """How many marks so many pictures have in the prompt: one each, or one for all frames of a video."""

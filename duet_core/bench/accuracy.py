@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from tqdm import tqdm
@@ -46,7 +46,7 @@ def contestants(
     for budget in dict.fromkeys(budgets):
         if budget != FULL:
             for one in dict.fromkeys(methods):
-                plan = model.plan(one, **read_budget(budget, frames), frames=frames)
+                plan = model.plan(one, frames=frames, **read_budget(budget, frames))
                 field += [Contestant(_called(one, stage), budget, plan.only(stage)) for stage in stages]
     return field
 
@@ -55,7 +55,7 @@ def _called(method: str, stage: Stages) -> str:
     return method if stage == "both" else f"{method}, stage {stage} alone"
 
 
-def read_budget(text: str, frames: int | None = None) -> dict[str, float]:
+def read_budget(text: str, frames: int | None = None) -> dict[str, Any]:
     """Return `128` (for each frame) as a budget and `53%` as a reduction, for `Model.plan`; else a PlanError."""
     try:
         many = 1 if frames is None else frames

@@ -66,7 +66,7 @@ def _scenes(model: Model, batch: int, seed: int) -> Batch:
     scenes = [make_scene(number) for number in range(seed, seed + batch)]
     examples = [encode_turns(model, [(scene.questions[0].text, scene.questions[0].answer)]) for scene in scenes]
     processor = model.processor.image_processor  # type: ignore[union-attr]  # encode_turns has seen to it
-    return Batch(pixels_of(processor, [scene.image for scene in scenes]), examples)
+    return Batch(pixels_of(processor, [scene.image for scene in scenes])["pixel_values"], examples)
 
 
 def _step(lesson: ReducedLesson, optimiser: Optimizer, batch: Batch, plan: Plan) -> Timed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -52,12 +52,20 @@ class Fates:
 class Selection:
     """What enters the language model: `tokens` [I, n1, D] of I pictures before the projector.
 
+    `places` [I, n1] int64: the encoder token at whose place each of them stands, a merged one at its anchor's.
     `fates()` works out what became of the patches. It is for the trace alone, so the engine calls it when the run is
     over: keeping book must not count as selecting.
     """
 
     tokens: Tensor
+    places: Tensor
     fates: Callable[[], Fates]
+
+    def in_place(self) -> Selection:
+        """Return the same selection with its tokens in the order of their places."""
+        order = self.places.argsort(dim=1)  # (I, n1)
+        rows = order.unsqueeze(-1).expand(-1, -1, self.tokens.shape[-1])
+        return Selection(self.tokens.gather(1, rows), self.places.gather(1, order), partial(_renumbered, self, order))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +89,18 @@ class Method(ABC):
         return None
 
 
+def _renumbered(selection: Selection, order: Tensor) -> Fates:
+    """Return a selection's fates with its tokens numbered in another order."""
+    fates = selection.fates()
+    new = order.argsort(dim=1).gather(1, fates.token_of.clamp(min=0))  # (I, P)
+    return replace(fates, token_of=torch.where(fates.token_of < 0, fates.token_of, new))
+
+
 def keep_patches(look: Look, patches: Tensor) -> Selection:
     """Return the selection that lets the patches [I, n] (ascending) in unchanged and drops the others."""
-    rows = (patches + look.extra).unsqueeze(-1).expand(-1, -1, look.features.shape[-1])
-    return Selection(look.features.gather(1, rows), partial(kept_fates, look, patches))  # (I, n, D)
+    places = patches + look.extra
+    rows = places.unsqueeze(-1).expand(-1, -1, look.features.shape[-1])
+    return Selection(look.features.gather(1, rows), places, partial(kept_fates, look, patches))  # (I, n, D)
 
 
 def kept_fates(look: Look, patches: Tensor, first: int = 0) -> Fates:

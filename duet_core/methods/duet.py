@@ -42,7 +42,8 @@ class Duet(Method):
         merged = merge(
             look.features, evidence.keys, evidence.scores, dominant, self.plan.contextual, self.plan.cluster_width
         )
-        return Selection(merged.tokens, partial(_fates, look, merged, evidence))
+        places = torch.cat([merged.dominant, merged.anchors], dim=1)  # (I, n1)
+        return Selection(merged.tokens, places, partial(_fates, look, merged, evidence))
 
     def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
         """Stage 2: the tokens that the question's words attend to most."""

@@ -37,7 +37,7 @@ class Conversation:
     def pixels(self, processor: Any) -> Tensor:
         """Return the picture [1, 3, h, w] as an image processor makes it; a ConversationError if it cannot be used."""
         try:
-            return pixels_of(processor, [ImageOps.exif_transpose(Image.open(self.picture))])
+            return pixels_of(processor, [ImageOps.exif_transpose(Image.open(self.picture))])["pixel_values"]
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
             raise ConversationError(
                 f"{self.name} names {self.picture}, which is no picture that can be read; give a PNG, JPEG or WebP."
@@ -139,7 +139,7 @@ def encode_turns(model: Model, turns: Sequence[tuple[str, str]]) -> Example:
     if model.processor is None:
         raise ModelError(f"The checkpoint {model.name} has no processor; add one to its folder to learn conversations.")
     eye = model.backbone.eye(clip=False)
-    dialogue = build_dialogue(model.processor, turns, Shown.of(eye))
+    dialogue = build_dialogue(model.processor, turns, Shown.of(eye, 1, model.size.tokens))
     return _example(dialogue, model.processor.tokenizer, eye.token)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from duet_core import decoder
-from duet_core.backbones import Llava
+from duet_core.backbones import Backbone
 from duet_core.decoder import Boundary, Tokens
 from duet_core.errors import ModelError
 from duet_core.layout import Places, Request, lay_out, place
@@ -31,10 +31,10 @@ class ReducedLesson(nn.Module):
     Nothing of the model may be touched outside `forward`: there, and only there, FSDP has its weights at hand.
     """
 
-    def __init__(self, backbone: Llava) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.model = backbone.model
-        self.backbone, self.eye = backbone, backbone.eye(clip=False)
+        self.backbone, self.eye, self.placeholders = backbone, backbone.eye(clip=False), backbone.size().tokens
 
     def forward(
         self, pixels: Tensor, examples: Sequence[Example], plan: Plan, count: float
@@ -60,13 +60,13 @@ class ReducedLesson(nn.Module):
         """Return the projected tokens [B, n1, D] that enter; gradients reach the encoder only where it is trained."""
         backbone, eye = self.backbone, self.eye
         with torch.set_grad_enabled(torch.is_grad_enabled() and _is_trained(eye.tower)):
-            seen = backbone.see(eye, pixels)  # (B, N, D)
-            look = Look(seen.features, seen.features.shape[1] - eye.patches, partial(_evidence, backbone, seen))
+            seen = backbone.see(eye, {"pixel_values": pixels})  # (B, N, D)
+            look = Look(seen.features, seen.extra, partial(_evidence, backbone, seen))
             selection = method.after_vision(look) or everything(look, eye.keeps_cls)
         return backbone.project(selection.tokens).to(backbone.dtype)  # (B, n1, D)
 
     def _lay_out(self, visual: Tensor, examples: Sequence[Example], plan: Plan) -> tuple[Tokens, list[Places]]:
-        where = [place(example.ids, self.eye.token, self.eye.tokens, visual.shape[1]) for example in examples]
+        where = [place(example.ids, self.eye.token, self.placeholders, visual.shape[1]) for example in examples]
         requests = [Request(example.ids, example.queries(plan.queries)) for example in examples]
         return lay_out(requests, list(visual), self.backbone.embed, where, plan.queries), where
 
@@ -83,7 +83,7 @@ def _is_trained(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def _evidence(backbone: Llava, seen: Seen) -> Evidence:
+def _evidence(backbone: Backbone, seen: Seen) -> Evidence:
     return backbone.evidence(seen)
 
 

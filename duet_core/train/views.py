@@ -61,7 +61,7 @@ def _tables(subject: Subject) -> list[np.ndarray]:
 def see(tower: Any, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Features (B, 577, D), scores (B, 577) and keys (B, 577, d) of uint8 pictures, as the engine computes them."""
     given = pixels(torch.from_numpy(images)).to(tower.device, tower.dtype)
-    seen = run_encoder(tower, given, tower.config.num_hidden_layers - 1)
+    seen = run_encoder(tower, given, tower.config.num_hidden_layers - 1, (GRID, GRID))
     evidence = cls_evidence(seen)
     return seen.features, evidence.scores, evidence.keys
 

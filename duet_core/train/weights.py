@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from duet_core.backbones import Llava
+from duet_core.backbones import Backbone
 from duet_core.engine import Model
 from duet_core.errors import ModelError
 
@@ -25,7 +25,7 @@ _SHARD = "5GB"
 _SHARED = "module."  # what torch puts before the names of a module that several processes train
 
 
-def train_all(backbone: Llava, with_tower: bool = False) -> None:
+def train_all(backbone: Backbone, with_tower: bool = False) -> None:
     """Train projector and language model, and the vision encoder up to the layer that is used if wanted."""
     inner = backbone.model.model
     backbone.model.requires_grad_(False)
@@ -38,7 +38,7 @@ def train_all(backbone: Llava, with_tower: bool = False) -> None:
             part.requires_grad_(True)
 
 
-def train_adapters(backbone: Llava, rank: int, base: str) -> None:
+def train_adapters(backbone: Backbone, rank: int, base: str) -> None:
     """Freeze everything and put LoRA adapters of a rank beside the projections of language model and projector.
 
     `base`: folder or hub name of the checkpoint, for whoever opens the adapters. A ModelError if peft is missing.
@@ -60,7 +60,7 @@ def trained(module: nn.Module) -> list[nn.Parameter]:
     return [weight for weight in module.parameters() if weight.requires_grad]
 
 
-def recompute_layers(backbone: Llava) -> None:
+def recompute_layers(backbone: Backbone) -> None:
     """Work activations out again on the way back instead of keeping them: less memory, about a third more time."""
     model = backbone.model
     enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable

@@ -1,0 +1,129 @@
+"""What all model families share: a decoder of Llama's build, driven layer by layer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.models.llama.modeling_llama import rotate_half
+
+from duet_core.backbones.eye import Eye
+from duet_core.cost import LayerShape
+from duet_core.decoder import Rotary
+from duet_core.plan import Size
+from duet_core.vision import Evidence, Seen
+
+Pixels = Mapping[str, Tensor]
+"""What an image processor returns: `pixel_values` and whatever else says how to read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone(ABC):
+    """One opened checkpoint; wraps the transformers model without touching it."""
+
+    model: Any  # Any, because torch types every submodule as Tensor | Module
+
+    # Sizes
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the language model's first weights."""
+        return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return self.model.dtype
+
+    @property
+    def layer_shape(self) -> LayerShape:
+        """The widths that the cost formulas need."""
+        text = self.model.config.text_config
+        head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        return LayerShape(
+            width=text.hidden_size,
+            heads=text.num_attention_heads,
+            kv_heads=text.num_key_value_heads,
+            head_dim=head_dim,
+            mlp_width=text.intermediate_size,
+            element_bytes=self.dtype.itemsize,
+        )
+
+    # Pictures
+
+    @abstractmethod
+    def eye(self, clip: bool) -> Eye:
+        """How the model takes in a picture or a clip."""
+
+    @abstractmethod
+    def size(self, frames: int | None = None, rows_cols: tuple[int, int] | None = None) -> Size:
+        """What a plan depends on: visual tokens of a picture, or of a clip of so many frames, and layers.
+
+        `rows_cols`: patches of one picture; a PlanError where pictures differ in them and none are given.
+        """
+
+    @abstractmethod
+    def see(self, eye: Eye, pixels: Pixels) -> Seen:
+        """Run an eye's encoder on I pictures, up to the layer whose output is used."""
+
+    def prepared(self, eye: Eye, pixels: Pixels) -> dict[str, Tensor]:
+        """Return a picture's or clip's pixels as the transformers model itself takes them, on its device."""
+        given = pixels["pixel_values"].to(self.device, self.dtype)
+        return {"pixel_values_videos": given[None]} if eye.medium == "video" else {"pixel_values": given}
+
+    @abstractmethod
+    def rows_cols_of(self, pixels: Pixels) -> tuple[int, int]:
+        """Return the patches (rows, columns) that each picture has as a grid of visual tokens."""
+
+    @abstractmethod
+    def evidence(self, seen: Seen) -> Evidence:
+        """Gather what stage 1 decides by."""
+
+    @abstractmethod
+    def project(self, features: Tensor) -> Tensor:
+        """Map encoder features [I, n, D] into the language model's space."""
+
+    def positions(self, ids: Tensor, rows_cols: tuple[int, int]) -> Tensor | None:
+        """Return the positions [3, T] of a whole prompt [T] where they are no mere count, and stay as they are."""
+        return None
+
+    # Language model, as the layer loop needs it
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The decoder layers in order."""
+        return self.model.model.language_model.layers
+
+    @property
+    def needs_causal_mask(self) -> bool:
+        """Whether attention gets no causal mask unless we pass one."""
+        return self.model.config.text_config._attn_implementation == "eager"
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return the embeddings [..., D] of token ids."""
+        return self.model.get_input_embeddings()(ids)
+
+    def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
+        """Return (cos, sin), each [B, T, dh], for positions [B, T], or [3, B, T] where `positions` gives such."""
+        return self.model.model.language_model.rotary_emb(like, position_ids=positions)
+
+    def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE."""
+        attention, (cos, sin) = layer.self_attn, rotary
+        normed = layer.input_layernorm(hidden)  # (T, D)
+        q = attention.q_proj(normed[rows]).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (H, R, dh)
+        k = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (Hkv, T, dh)
+        return _rotated(q, cos[rows], sin[rows]) * attention.scaling, _rotated(k, cos, sin)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return [..., vocabulary] for final hidden states [..., D]."""
+        return self.model.lm_head(self.model.model.language_model.norm(hidden))
+
+
+def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply RoPE (cos, sin [T, dh]) to [H, T, dh]."""
+    return heads * cos + rotate_half(heads) * sin

@@ -1,0 +1,139 @@
+"""The Qwen2.5-VL family: an encoder that keeps a picture's shape, and a decoder whose tokens keep their positions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
+from transformers.vision_utils import (
+    get_vision_attention_seqlens,
+    get_vision_position_ids,
+    get_vision_window_index,
+)
+
+from duet_core.backbones.base import Backbone, Pixels
+from duet_core.backbones.eye import Eye
+from duet_core.errors import PictureError, PlanError
+from duet_core.plan import Size
+from duet_core.vision import Evidence, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Qwen(Backbone):
+    """One opened checkpoint of the family; frames of a clip are pictures to it.
+
+    Stage 1 looks at what comes out of the 2 x 2 merger, so I pictures of one size have N merged tokens each and there
+    is no CLS.
+    """
+
+    @property
+    def merge_size(self) -> int:
+        """Patches along a side that become one visual token."""
+        return self.model.config.vision_config.spatial_merge_size
+
+    def eye(self, clip: bool) -> Eye:
+        """How the model takes in a picture or a clip: as many pictures as it has frames."""
+        return Eye(self.model.model.visual, "image", self.model.config.image_token_id, keeps_cls=False, in_place=True)
+
+    def rows_cols_of(self, pixels: Pixels) -> tuple[int, int]:
+        """Return the visual tokens of every picture as (rows, columns); a PictureError where their sizes differ."""
+        grids = {tuple(row[1:]) for row in pixels["image_grid_thw"].tolist()}
+        if len(grids) != 1:
+            raise PictureError(f"The pictures of a batch have {len(grids)} different sizes; give pictures of one size.")
+        rows, cols = grids.pop()
+        return rows // self.merge_size, cols // self.merge_size
+
+    def size(self, frames: int | None = None, rows_cols: tuple[int, int] | None = None) -> Size:
+        """What a plan depends on; a PlanError without `rows_cols`, because pictures differ in them."""
+        if rows_cols is None:
+            raise PlanError("This model's pictures differ in their tokens; encode one and plan with encoded=... .")
+        return Size(rows_cols[0] * rows_cols[1], len(self.layers), 1 if frames is None else frames)
+
+    def prepared(self, eye: Eye, pixels: Pixels) -> dict[str, Tensor]:
+        """Return pixels and grids on the model's device."""
+        values = pixels["pixel_values"].to(self.device, self.dtype)
+        return {"pixel_values": values, "image_grid_thw": pixels["image_grid_thw"].to(self.device)}
+
+    def see(self, eye: Eye, pixels: Pixels) -> Seen:
+        """Run the encoder on `pixel_values` [patches, values] of the pictures in `image_grid_thw` [I, 3]."""
+        given = self.prepared(eye, pixels)
+        grid, rows_cols = given["image_grid_thw"], self.rows_cols_of(given)
+        hidden, order, passes = _laid_out(eye.tower, given["pixel_values"], grid)
+        last = len(eye.tower.blocks) - 1
+        for number, block in enumerate(eye.tower.blocks[:last]):
+            hidden = block(hidden, **passes(number))
+        hidden, query, keys = _watched(eye.tower.blocks[last], hidden, **passes(last))
+        merged = eye.tower.merger(hidden)[order.argsort()]  # (I * N, D)
+        pictures, tokens = len(grid), rows_cols[0] * rows_cols[1]
+        query, keys = (
+            _unshuffled(part, order, self.merge_size**2).unflatten(0, (pictures, -1)) for part in (query, keys)
+        )
+        features = merged.view(pictures, tokens, -1)  # (I, N, D)
+        scale = eye.tower.blocks[last].attn.scaling
+        return Seen(features, query.transpose(1, 2), keys.transpose(1, 2), scale, rows_cols)
+
+    def evidence(self, seen: Seen) -> Evidence:
+        """Score every merged token: how much attention its patches receive, and their keys, both in the mean."""
+        many = self.merge_size**2
+        received = torch.zeros(seen.keys.shape[0], seen.keys.shape[2], device=seen.keys.device)  # (I, patches)
+        for query, keys in zip(seen.query.unbind(1), seen.keys.unbind(1), strict=True):  # one head at a time
+            received += ((query @ keys.transpose(1, 2)).float() * seen.scale).softmax(-1).sum(1)
+        scores = (received / seen.keys.shape[1]).unflatten(1, (-1, many)).mean(2)  # (I, N)
+        return Evidence(scores, seen.keys.mean(dim=1).unflatten(1, (-1, many)).mean(2))
+
+    def project(self, features: Tensor) -> Tensor:
+        """Return the features as they are: the merger has mapped them."""
+        return features
+
+    def positions(self, ids: Tensor, rows_cols: tuple[int, int]) -> Tensor:
+        """Return the positions [3, T] (time, height, width) of a whole prompt [T], as transformers numbers them."""
+        shown = (ids == self.model.config.image_token_id).int()
+        pictures = int(shown.sum()) // (rows_cols[0] * rows_cols[1])
+        grid = torch.tensor([[1, *(side * self.merge_size for side in rows_cols)]] * pictures)
+        return self.model.model.get_rope_index(ids[None], shown[None], image_grid_thw=grid)[0][:, 0]
+
+
+def _laid_out(tower: Any, pixels: Tensor, grid: Tensor) -> tuple[Tensor, Tensor, Any]:
+    """Return embedded patches in the order of the windows, that order, and what each block takes beside them."""
+    merge, unit = tower.spatial_merge_size, tower.spatial_merge_unit
+    order, windows = get_vision_window_index(
+        grid, spatial_merge_size=merge, window_size=tower.window_size, patch_size=tower.patch_size
+    )
+    hidden = tower.patch_embed(pixels)
+    whole, _ = get_vision_attention_seqlens(grid, tower.config)
+    rotary = tower.rotary_pos_emb(hidden, get_vision_position_ids(grid, merge))
+
+    def shuffled(values: Tensor) -> Tensor:
+        return values.unflatten(0, (-1, unit))[order].flatten(0, 1)
+
+    rotary = tuple(shuffled(part) for part in rotary)
+
+    def passes(number: int) -> dict[str, Any]:
+        bounds = whole if number in tower.fullatt_block_indexes else windows
+        return {"cu_seqlens": bounds, "max_seqlen": None, "position_embeddings": rotary}
+
+    return shuffled(hidden), order, passes
+
+
+def _watched(block: Any, hidden: Tensor, cu_seqlens: Tensor, position_embeddings: Any, **_: Any) -> tuple[Tensor, ...]:
+    """Run the last block step by step; returns its output and the queries and keys [patches, H, Dh] it made anyway."""
+    attention, normed = block.attn, block.norm1(hidden)
+    query, keys, values = attention.qkv(normed).unflatten(-1, (3, attention.num_heads, -1)).unbind(1)
+    query, keys = apply_rotary_pos_emb_vision(query, keys, *position_embeddings)
+    lengths = cu_seqlens.diff().tolist()
+    parts = [part.split(lengths) for part in (query, keys, values)]
+    mixed = [
+        F.scaled_dot_product_attention(*(own.transpose(0, 1) for own in window), scale=attention.scaling)
+        for window in zip(*parts, strict=True)
+    ]
+    hidden = hidden + attention.proj(torch.cat([own.transpose(0, 1) for own in mixed]).flatten(1))
+    return hidden + block.mlp(block.norm2(hidden)), query, keys
+
+
+def _unshuffled(values: Tensor, order: Tensor, unit: int) -> Tensor:
+    """Bring [patches, H, Dh] back from the order of the windows to that of the merged tokens."""
+    return values.unflatten(0, (-1, unit))[order.argsort()].flatten(0, 1)
