@@ -18,12 +18,13 @@ from torch import Tensor
 from duet_core import decoder
 from duet_core.backbones import Eye, Llava, wrap
 from duet_core.batch import BATCH_BYTES, given_pixels, in_batches, requests_of
-from duet_core.checkpoint import choose_device, choose_dtype, load_model, locate
 from duet_core.cost import Cost, kv_bytes, prefill_flops
+from duet_core.devices import choose_target
 from duet_core.errors import ModelError
 from duet_core.grid import Grid
 from duet_core.layout import Request, count_pictures, lay_out, place
 from duet_core.methods import Look, find_method
+from duet_core.opening import load_weights, prepare
 from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
 from duet_core.processors import load_processor
@@ -276,13 +277,21 @@ def _samples(eye: Eye, requests: list[Request], side: tuple[int, int]) -> list[S
     return samples
 
 
-def open_model(name: str, device: str = "auto", dtype: str = "auto") -> Model:
+def open_model(
+    name: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    *,
+    quantize: str | None = None,
+    attention: str = "auto",
+) -> Model:
     """Open a bundled model, a folder with a Hugging Face checkpoint, or a hub repository.
 
-    `device`: auto, cpu, cuda, cuda:N, mps. `dtype`: auto, float32, bfloat16, float16. Raises ModelNotFound,
-    ModelUnreachable or ModelError, each one sentence with the next step.
+    `device`: auto, cpu, cuda, cuda:N, mps. `dtype`: auto, float32, bfloat16, float16. `quantize`: 4bit or 8bit, on CUDA.
+    `attention`: auto (which is sdpa), sdpa, flash_attention_2, eager. Raises ModelNotFound, ModelUnreachable,
+    ModelTooLarge or ModelError, each one sentence with the next step, and before anything large is read if it can.
     """
-    place = locate(name)
-    chosen = choose_device(device)
-    model = load_model(place, chosen, choose_dtype(dtype, chosen))
-    return Model(name, wrap(model), load_processor(place))
+    opening = prepare(name, choose_target(device, dtype, quantize, attention))
+    opening.check_memory()
+    opening = opening.fetched()
+    return Model(name, wrap(load_weights(opening)), load_processor(str(opening.place)))

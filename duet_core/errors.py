@@ -9,7 +9,9 @@ DuetError
 |-- ConversationError a file of conversations to learn from cannot be used as it is
 `-- ModelError        a model cannot be opened or cannot do what was asked
     |-- ModelNotFound     no such bundled name, folder or hub repository
-    `-- ModelUnreachable  a hub name, but the hub cannot be reached
+    |-- ModelUnreachable  a hub name, but the hub cannot be reached
+    |-- ModelTooLarge     the memory or the disk has no room for it
+    `-- DownloadStopped   whoever waited for it has left
 
 Each message is one sentence: what was wrong, the value, the limit, the next step.
 """
@@ -55,3 +57,11 @@ class ModelNotFound(ModelError):  # noqa: N818  the name says it all
 
 class ModelUnreachable(ModelError):  # noqa: N818
     """The name looks like a hub repository, but the hub cannot be reached."""
+
+
+class ModelTooLarge(ModelError):  # noqa: N818
+    """The machine has not enough free memory or disk for this model."""
+
+
+class DownloadStopped(ModelError):  # noqa: N818
+    """A download was given up because nobody waits for it any more."""
