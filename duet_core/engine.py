@@ -287,8 +287,8 @@ def open_model(
 ) -> Model:
     """Open a bundled model, a folder with a Hugging Face checkpoint, or a hub repository.
 
-    `device`: auto, cpu, cuda, cuda:N, mps. `dtype`: auto, float32, bfloat16, float16. `quantize`: 4bit or 8bit, on CUDA.
-    `attention`: auto (which is sdpa), sdpa, flash_attention_2, eager. Raises ModelNotFound, ModelUnreachable,
+    `device`: auto, cpu, cuda, cuda:N, mps. `dtype`: auto, float32, bfloat16, float16. `quantize`: 4bit or 8bit, on
+    CUDA. `attention`: auto (which is sdpa), sdpa, flash_attention_2, eager. Raises ModelNotFound, ModelUnreachable,
     ModelTooLarge or ModelError, each one sentence with the next step, and before anything large is read if it can.
     """
     opening = prepare(name, choose_target(device, dtype, quantize, attention))
