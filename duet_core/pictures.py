@@ -62,6 +62,8 @@ def seen_box(processor: Any, size: tuple[int, int]) -> Box:
         side = max(size)
         before = -((side - width) // 2), -((side - height) // 2)
         return (before[0], before[1], before[0] + side, before[1] + side)
+    if hasattr(processor, "merge_size"):  # keeps the whole picture in its shape, give or take a patch
+        return (0, 0, width, height)
     edge = processor.size.get("shortest_edge") if processor.do_resize else None
     if edge is None:
         return (0, 0, width, height)

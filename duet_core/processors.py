@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer
+from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.utils import cached_file
 
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -20,8 +20,8 @@ class PlainProcessor:
     image_processor: Any
     tokenizer: Any
     chat_template: str | None
-    image_token: str = "<image>"  # noqa: S105  as every published LLaVA writes them
-    video_token: str = "<video>"  # noqa: S105
+    image_token: str
+    video_token: str
 
     def apply_chat_template(self, conversation: list[dict[str, Any]], add_generation_prompt: bool) -> str:
         """Return the text of a conversation."""
@@ -45,13 +45,12 @@ def load_processor(place: str) -> Any | None:
 
 def _from_parts(place: str) -> PlainProcessor | None:
     try:
-        images, tokenizer = (
-            AutoImageProcessor.from_pretrained(place, backend="pil"),
-            AutoTokenizer.from_pretrained(place),
-        )
+        images = AutoImageProcessor.from_pretrained(place, backend="pil")
+        tokenizer, config = AutoTokenizer.from_pretrained(place), AutoConfig.from_pretrained(place)
     except (OSError, ValueError, TypeError, ImportError):
         return None
-    return PlainProcessor(images, tokenizer, tokenizer.chat_template or _template(place))
+    marks = (tokenizer.convert_ids_to_tokens(token) for token in (config.image_token_id, config.video_token_id))
+    return PlainProcessor(images, tokenizer, tokenizer.chat_template or _template(place), *marks)
 
 
 def _template(place: str) -> str | None:

@@ -47,9 +47,8 @@ def ask(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     picture = _open_subject(options)
     model = open_model(options.model, options.device, options.dtype)
-    frames = None if isinstance(picture, Image.Image) else len(picture)
     wanted = {"reduction": 2 / 3} if options.budget is None else {"budget": options.budget}
-    plans = model.plan("none"), model.plan(options.method, **wanted, frames=frames)
+    plans = model.plan("none"), model.plan(options.method, encoded=model.encode(picture), **wanted)
     model.ask(picture, options.question, plans[0], max_new_tokens=1)  # warms up, so that the times compare
     full, reduced = (model.ask(picture, options.question, plan, options.max_new_tokens) for plan in plans)
     print(report(full, reduced))

@@ -230,6 +230,10 @@ def test_a_checkpoint_folder_opens_without_torchvision(tmp_path, theirs):
     side = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(kinds | side))
     (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": TEMPLATE}))
+    tokenizer, config = VideoProcessor().tokenizer, json.loads((tmp_path / "config.json").read_text())
+    names = {"image_token_index": "<image>", "video_token_index": "<video>"}
+    config |= {key: tokenizer.convert_tokens_to_ids(name) for key, name in names.items()}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     model = duet_core.open_model(str(tmp_path), device="cpu", dtype="float32")
     prompt = build_prompt(model.processor, "What moves?", Shown("video", 1, 3))
     spoken = model.processor.tokenizer.decode(prompt.ids).replace(" ", "")
