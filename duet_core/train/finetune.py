@@ -114,6 +114,11 @@ def _settle(accelerator: Accelerator, options: argparse.Namespace) -> None:
 
 def _trainer(accelerator: Accelerator, model: Model, options: argparse.Namespace, steps: int) -> Trainer:
     """Choose what learns, and hand lesson and optimiser to accelerate."""
+    if model.backbone.eye(clip=False).in_place:
+        raise ModelError(
+            f"{model.name} gives every picture another number of tokens, which fine-tuning does not support yet; choose"
+            " a LLaVA checkpoint."
+        )
     if options.lora:
         train_adapters(model.backbone, options.lora, locate(options.model))
     else:
