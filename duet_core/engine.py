@@ -16,13 +16,13 @@ from PIL import Image
 from torch import Tensor
 
 from duet_core import decoder
-from duet_core.backbones import Eye, Llava, wrap
-from duet_core.batch import BATCH_BYTES, given_pixels, in_batches, requests_of
+from duet_core.backbones import Backbone, Eye, wrap
+from duet_core.batch import BATCH_BYTES, holds_clips, in_batches, requests_of
 from duet_core.cost import Cost, kv_bytes, prefill_flops
 from duet_core.devices import choose_target
 from duet_core.errors import ModelError
 from duet_core.grid import Grid
-from duet_core.layout import Request, count_pictures, lay_out, place
+from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
 from duet_core.methods import Look, find_method
 from duet_core.opening import load_weights, prepare
 from duet_core.pictures import pixels_of, seen_box
@@ -43,13 +43,21 @@ class Model:
     """An opened checkpoint. It keeps no state of any run, so runs with different plans may interleave."""
 
     name: str
-    backbone: Llava
+    backbone: Backbone
     processor: Any | None
 
     @property
     def size(self) -> Size:
-        """Visual tokens of one picture and language-model layers: what a plan for a picture depends on."""
+        """Visual tokens of one picture and language-model layers: what a plan for a picture depends on.
+
+        A PlanError where pictures differ in their tokens: there `Encoded.size` tells.
+        """
         return self.backbone.size()
+
+    @property
+    def layers(self) -> int:
+        """Layers of the language model."""
+        return len(self.backbone.layers)
 
     def plan(
         self,
@@ -58,16 +66,18 @@ class Model:
         reduction: float | None = None,
         budget: float | None = None,
         frames: int | None = None,
+        encoded: Encoded | None = None,
     ) -> Plan:
         """Return the plan of a method for a reduction in [0, 1) or a budget of average visual tokens per layer.
 
-        For a clip of so many `frames` the budget is that of all its frames together; without them, of one picture. The
-        average lands within one token of the target. Raises a PlanError for a value or method that does not exist.
+        For a clip of so many `frames` the budget is that of all its frames together; without them, of one picture. A
+        model whose pictures differ in their tokens needs the `encoded` one, which serves any model. The average lands
+        within one token of the target. Raises a PlanError for a value or method that does not exist.
         """
-        size = self.backbone.size(frames)
         chosen = find_method(method)
         if method == "none" and reduction is None and budget is None:
             return Plan(method="none")
+        size = self.backbone.size(frames) if encoded is None else encoded.size
         return chosen.schedule(target_budget(size, reduction, budget), size)
 
     @torch.inference_mode()
@@ -75,12 +85,11 @@ class Model:
         """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
         processor = self._require_processor().image_processor
         frames, eye = self._look_at(picture)
-        pixels = pixels_of(processor, frames)  # (I, 3, h, w)
-        watch = Stopwatch(self.backbone.device)
+        pixels, watch = pixels_of(processor, frames), Stopwatch(self.backbone.device)
         with watch.span("encode"):
             seen = self.backbone.see(eye, pixels)
-        grid = Grid(len(frames), *eye.rows_cols, frames[0].size, seen_box(processor, frames[0].size))
-        return Encoded(eye, seen, grid, watch.totals()["encode"])
+        grid = Grid(len(frames), *seen.rows_cols, frames[0].size, seen_box(processor, frames[0].size))
+        return Encoded(eye, seen, grid, self.layers, watch.totals()["encode"])
 
     def ask(self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64) -> Answer:
         """Answer one question about a picture under a plan."""
@@ -114,8 +123,8 @@ class Model:
         asked = [self._asked(question, encoded, plan) for question in questions]
         watch = Stopwatch(self.backbone.device)
         entered = self._enter(encoded.eye, encoded.seen, plan, watch)
-        saved = encoded.grid.frames * (encoded.eye.tokens - entered.visual.shape[1])
-        most = BATCH_BYTES // kv_bytes(self.backbone.layer_shape, [1] * self.size.layers)
+        saved = encoded.grid.frames * (encoded.size.tokens - entered.visual.shape[1])
+        most = BATCH_BYTES // kv_bytes(self.backbone.layer_shape, [1] * self.layers)
         texts: list[str] = []
         for batch in in_batches([len(request.ids) - saved for request, _ in asked], most):
             requests, samples = zip(*(asked[number] for number in batch), strict=True)
@@ -130,26 +139,26 @@ class Model:
         [1, F, 3, h, w].
         """
         processor, (frames, eye) = self._require_processor(), self._look_at(picture)
-        prompt = build_prompt(processor, question, Shown.of(eye, len(frames)))
-        pixels = pixels_of(processor.image_processor, frames).to(self.backbone.device, self.backbone.dtype)
-        ids = torch.tensor([prompt.ids], device=self.backbone.device)
-        shown = {"pixel_values_videos": pixels[None]} if eye.medium == "video" else {"pixel_values": pixels}
+        shown = self.backbone.prepared(eye, pixels_of(processor.image_processor, frames))
+        tokens = eye.tokens(self.backbone.rows_cols_of(shown))
+        ids = torch.tensor([build_prompt(processor, question, Shown.of(eye, len(frames), tokens)).ids])
+        ids = ids.to(self.backbone.device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **shown}
 
     def prefill(self, inputs: Mapping[str, Any], plan: Plan, query_positions: Sequence | None = None) -> Run:
         """Run a prompt through encoder and language model.
 
         `inputs`: `input_ids` [B, T] and `pixel_values` [I, 3, h, w] or `pixel_values_videos` [B, F, 3, h, w] as the
-        processor returns them, with an `attention_mask` [B, T] if samples are padded (on either side).
+        processor returns them (with what else it says about them), and an `attention_mask` [B, T] if samples are
+        padded (on either side).
         `query_positions`: places in `input_ids` that replace the plan's query rule, one list for all samples or one
         per sample.
         """
         requests = requests_of(inputs, query_positions)
-        pixels, is_clip = given_pixels(inputs)  # (I, 3, h, w)
-        eye, watch = self.backbone.eye(is_clip), Stopwatch(self.backbone.device)
+        eye, watch = self.backbone.eye(holds_clips(inputs)), Stopwatch(self.backbone.device)
         with torch.inference_mode(), watch.span("encode"):
-            seen = self.backbone.see(eye, pixels)
-        samples = _samples(eye, requests, (pixels.shape[-1], pixels.shape[-2]))
+            seen = self.backbone.see(eye, inputs)
+        samples = _samples(eye, seen.rows_cols, requests)
         return self._prefill(self._enter(eye, seen, plan, watch), requests, samples, plan, watch)
 
     def generate(
@@ -169,38 +178,53 @@ class Model:
 
     def _asked(self, question: str, encoded: Encoded, plan: Plan) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""
-        frames = encoded.grid.frames
-        prompt = build_prompt(self._require_processor(), question, Shown.of(encoded.eye, frames))
+        frames, tokens = encoded.grid.frames, encoded.size.tokens
+        prompt = build_prompt(self._require_processor(), question, Shown.of(encoded.eye, frames, tokens))
         by_words = plan.queries == "salient"
         request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
         guides = prompt.words if by_words and plan.layers else ()
-        return request, Sample(range(frames), encoded.grid, encoded.eye.tokens * frames, guides)
+        return request, Sample(range(frames), encoded.grid, tokens * frames, guides)
 
     @torch.inference_mode()
     def _enter(self, eye: Eye, seen: Seen, plan: Plan, watch: Stopwatch) -> Entered:
         """Run stage 1 and the projector."""
-        plan.check(self.size.layers)
-        extra = seen.features.shape[1] - eye.patches
-        look = Look(seen.features, extra, partial(self.backbone.evidence, seen))
+        plan.check(self.layers)
+        look = Look(seen.features, seen.extra, partial(self.backbone.evidence, seen))
         with watch.span("select"):
             selection = find_method(plan.method)(plan).after_vision(look) or everything(look, eye.keeps_cls)
+            selection = selection.in_place() if eye.in_place else selection
         with watch.span("encode"):
-            return Entered(eye, selection, self.backbone.project(selection.tokens))  # (I, n1, D)
+            visual = self.backbone.project(selection.tokens)  # (I, n1, D)
+        return Entered(eye, seen.rows_cols, selection, visual)
 
     @torch.inference_mode()
     def _prefill(
         self, entered: Entered, requests: Sequence[Request], samples: Sequence[Sample], plan: Plan, watch: Stopwatch
     ) -> Run:
         """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
-        visual, eye = entered.visual, entered.eye
+        visual, eye, placeholders = entered.visual, entered.eye, entered.eye.tokens(entered.rows_cols)
         with watch.span("prefill"):
-            where = [place(request.ids, eye.token, eye.tokens, visual.shape[1]) for request in requests]
+            where = [place(request.ids, eye.token, placeholders, visual.shape[1]) for request in requests]
             blocks = [visual[own.pictures.start : own.pictures.stop].flatten(0, 1) for own in samples]  # (n, D) each
-            tokens = lay_out(requests, blocks, self.backbone.embed, where, plan.queries)
+            positions = self._positions(entered, requests, samples, where)
+            tokens = lay_out(requests, blocks, self.backbone.embed, where, plan.queries, positions)
         together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
         stack = SharedStart(self.backbone) if together else self.backbone
         state = decoder.prefill(stack, tokens, find_method(plan.method)(plan).at_layer, watch)
         return Run(state.logits, record_all(plan.method, list(samples), entered.selection, state), state, watch)
+
+    def _positions(
+        self, entered: Entered, requests: Sequence[Request], samples: Sequence[Sample], where: Sequence[Places]
+    ) -> list[Tensor] | None:
+        """Return each sample's positions [3, T] for a family whose tokens keep theirs, else None."""
+        kept = []
+        for request, sample, places in zip(requests, samples, where, strict=True):
+            whole = self.backbone.positions(torch.tensor(request.ids), entered.rows_cols)  # (3, prompt)
+            if whole is None:
+                return None
+            seats = entered.selection.places[sample.pictures.start : sample.pictures.stop]
+            kept.append(whole.to(seats.device)[:, sources(places, seats)])
+        return kept
 
     @torch.inference_mode()
     def _decode_step(self, run: Run, tokens: Tensor, step: int) -> Tensor:
@@ -266,13 +290,13 @@ class Model:
         return self.processor
 
 
-def _samples(eye: Eye, requests: list[Request], side: tuple[int, int]) -> list[Sample]:
+def _samples(eye: Eye, rows_cols: tuple[int, int], requests: list[Request]) -> list[Sample]:
     """Deal the batch's pictures out to the samples whose prompts have room for them."""
-    samples, first = [], 0
+    samples, first, tokens = [], 0, eye.tokens(rows_cols)
+    side = rows_cols[1], rows_cols[0]  # a pixel for a patch: bare inputs do not tell how large the original was
     for request in requests:
-        own = count_pictures(request.ids, eye.token, eye.tokens)
-        grid = Grid(own, *eye.rows_cols, side, (0, 0, *side))
-        samples.append(Sample(range(first, first + own), grid, eye.tokens * own))
+        own = count_pictures(request.ids, eye.token, tokens)
+        samples.append(Sample(range(first, first + own), Grid(own, *rows_cols, side, (0, 0, *side)), tokens * own))
         first += own
     return samples
 
