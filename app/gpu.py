@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from app.duration import MEASURE_SECONDS
 from app.film import Film, Subject, length_of
 from app.settings import Settings
+from app.zerogpu import ON_ZERO_GPU, on_device
 from duet_core.bench.speed import PlanSpeed, compare_plans
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model, Picture, open_model
@@ -19,14 +21,7 @@ from duet_core.errors import DuetError
 from duet_core.plan import Plan, Size
 from duet_core.trace import Trace
 
-try:  # on a ZeroGPU Space the device belongs to a visitor only inside a decorated function
-    import spaces
-except ImportError:
-    spaces = None
-
 Side = Literal["full", "reduced"]
-_GPU_SECONDS = 30
-_MEASURE_SECONDS = 20.0  # a slow model gets fewer repeats rather than a visitor who waits for minutes
 _open: OrderedDict[str, Model] = OrderedDict()
 _opening, _running = threading.Lock(), threading.Lock()
 
@@ -88,11 +83,6 @@ class Measured:
 Event = Phase | Piece | Answered | Measured
 
 
-def on_device(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the function the visitor's share of a ZeroGPU Space; elsewhere return it as it is."""
-    return function if spaces is None else spaces.GPU(duration=_GPU_SECONDS)(function)
-
-
 def opened(name: str, settings: Settings) -> Model:
     """Return the opened model of this name; the least recently used one gives way to a new one."""
     with _opening:
@@ -112,8 +102,15 @@ def size_of(name: str, frames: int | None = None) -> Size | None:
 
 
 def warm_up(settings: Settings) -> None:
-    """Open the first model of the menu in the background, so that the page need not wait for it."""
-    threading.Thread(target=_open_quietly, args=(settings.models[0], settings), daemon=True).start()
+    """Open the first model of the menu in the background, so that the page need not wait for it.
+
+    A ZeroGPU Space has it opened first, by the main thread, or the model never reaches a visitor's device.
+    """
+    asked = (settings.models[0], settings)
+    if ON_ZERO_GPU:
+        _open_quietly(*asked)
+    else:
+        threading.Thread(target=_open_quietly, args=asked, daemon=True).start()
 
 
 def _open_quietly(name: str, settings: Settings) -> None:
@@ -164,4 +161,4 @@ def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) ->
 def affordable_repeats(costs: list[Cost], wanted: int) -> int:
     """Return how many interleaved runs fit into the time a visitor may wait, at least one."""
     seconds = sum(cost.first_token_ms for cost in costs) / 1000
-    return max(1, min(wanted, int(_MEASURE_SECONDS / max(seconds, 1e-9))))
+    return max(1, min(wanted, int(MEASURE_SECONDS / max(seconds, 1e-9))))

@@ -1,0 +1,44 @@
+"""How many seconds of a ZeroGPU Space's device a request asks for: few, since a visitor has two minutes of it a day."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from app.film import length_of
+
+if TYPE_CHECKING:
+    from app.gpu import Job
+    from app.settings import Settings
+
+LEAST, MOST = 5, 120
+MEASURE_SECONDS = 20.0  # a slow model gets fewer repeats rather than a visitor who waits for minutes
+
+# Seconds that a model of 7B takes on a card of the size a Space lends, with room to spare.
+_START, _OPEN = 3.0, 50.0  # a process and the weights that are there already; a model that has to be read first
+_LOOK, _SEE, _READ = 0.2, 0.05, 0.1  # a pass; the encoder and the language model for a picture or frame of it
+_TOKEN, _MEASURED_TOKENS = 0.025, 4
+
+
+def gpu_seconds(job: Job, settings: Settings) -> int:
+    """Return the seconds, from `LEAST` to `MOST`, that `run` may take for this job.
+
+    They never fall with more frames, new tokens or repeats, or with less reduction. Of the menu only the first model is
+    in memory there; how long the answers get is not known before, so that all tokens allowed count.
+    """
+    opening = 0.0 if job.model == settings.models[0] else _OPEN
+    looks = _look(job, 1.0) + _look(job, 1.0 if job.exact else 1.0 - job.reduction)
+    answers = looks + 2 * job.new_tokens * _TOKEN
+    measuring = _measuring(looks, settings.repeats) if job.measure else 0.0
+    return ceil(min(max(_START + opening + answers + measuring, LEAST), MOST))
+
+
+def _look(job: Job, kept: float) -> float:
+    """Seconds to the first token when a share of the tokens is kept."""
+    return _LOOK + (length_of(job.subject) or 1) * (_SEE + _READ * kept)
+
+
+def _measuring(looks: float, repeats: int) -> float:
+    """Seconds of the interleaved runs, one more to warm up, as far as `affordable_repeats` lets them go."""
+    once = looks + 2 * _MEASURED_TOKENS * _TOKEN
+    return once + min(repeats * once, max(once, MEASURE_SECONDS))
