@@ -8,34 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from duet_core import decoder
+from duet_core import running
 from duet_core.backbones import Backbone, Eye, wrap
 from duet_core.batch import BATCH_BYTES, holds_clips, in_batches, requests_of
-from duet_core.cost import Cost, kv_bytes, prefill_flops
+from duet_core.cost import Cost, kv_bytes
 from duet_core.devices import choose_target
 from duet_core.errors import ModelError
 from duet_core.grid import Grid
-from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
-from duet_core.methods import Look, find_method
+from duet_core.layout import Request
+from duet_core.methods import find_method
 from duet_core.opening import load_weights, prepare
 from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
 from duet_core.processors import load_processor
 from duet_core.prompt import Shown, build_prompt
-from duet_core.recorder import Sample, everything, record_all
+from duet_core.recorder import Sample
 from duet_core.runs import Answer, Encoded, Entered, Generated, Picture, Run
-from duet_core.sharing import SharedStart
 from duet_core.speech import Speech
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
-from duet_core.vision import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +102,12 @@ class Model:
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
         request, sample = self._asked(question, encoded, plan)
         watch = Stopwatch(self.backbone.device)
-        run = self._prefill(self._enter(encoded.eye, encoded.seen, plan, watch), [request], [sample], plan, watch)
+        run = running.prefill(self.backbone, self._enter(encoded, plan, watch), [request], [sample], plan, watch)
         yield run.trace
         speech = Speech(self._require_processor().tokenizer)
-        for step in self._decode(run, max_new_tokens):
+        for step in running.decode(self.backbone, run, max_new_tokens):
             yield speech.hear(step)
-        yield self._cost(encoded, run, len(speech.ids))
+        yield running.cost_of(self.backbone, encoded.encode_ms, run, len(speech.ids))
 
     def ask_all(
         self, picture: Picture | Encoded, questions: Sequence[str], plan: Plan, max_new_tokens: int = 64
@@ -122,14 +119,14 @@ class Model:
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
         asked = [self._asked(question, encoded, plan) for question in questions]
         watch = Stopwatch(self.backbone.device)
-        entered = self._enter(encoded.eye, encoded.seen, plan, watch)
+        entered = self._enter(encoded, plan, watch)
         saved = encoded.grid.frames * (encoded.size.tokens - entered.visual.shape[1])
         most = BATCH_BYTES // kv_bytes(self.backbone.layer_shape, [1] * self.layers)
         texts: list[str] = []
         for batch in in_batches([len(request.ids) - saved for request, _ in asked], most):
             requests, samples = zip(*(asked[number] for number in batch), strict=True)
-            run = self._prefill(entered, requests, samples, plan, watch)
-            texts += [self._text(ids) for ids in self._finish(run, max_new_tokens)]
+            run = running.prefill(self.backbone, entered, requests, samples, plan, watch)
+            texts += [self._text(ids) for ids in running.finish(self.backbone, run, max_new_tokens)]
         return texts
 
     def inputs(self, picture: Picture, question: str) -> dict[str, Tensor]:
@@ -158,15 +155,16 @@ class Model:
         eye, watch = self.backbone.eye(holds_clips(inputs)), Stopwatch(self.backbone.device)
         with torch.inference_mode(), watch.span("encode"):
             seen = self.backbone.see(eye, inputs)
-        samples = _samples(eye, seen.rows_cols, requests)
-        return self._prefill(self._enter(eye, seen, plan, watch), requests, samples, plan, watch)
+        entered = running.enter(self.backbone, eye, seen, plan, watch)
+        samples = running.deal_out(eye, seen.rows_cols, requests)
+        return running.prefill(self.backbone, entered, requests, samples, plan, watch)
 
     def generate(
         self, inputs: Mapping[str, Any], plan: Plan, max_new_tokens: int = 64, query_positions: Sequence | None = None
     ) -> Generated:
         """Continue a prompt greedily (`inputs` as for `prefill`); a sample ends at its end token."""
         run = self.prefill(inputs, plan, query_positions)
-        return Generated(self._finish(run, max_new_tokens), run)
+        return Generated(running.finish(self.backbone, run, max_new_tokens), run)
 
     # The pieces of a run
 
@@ -185,76 +183,8 @@ class Model:
         guides = prompt.words if by_words and plan.layers else ()
         return request, Sample(range(frames), encoded.grid, tokens * frames, guides)
 
-    @torch.inference_mode()
-    def _enter(self, eye: Eye, seen: Seen, plan: Plan, watch: Stopwatch) -> Entered:
-        """Run stage 1 and the projector."""
-        plan.check(self.layers)
-        look = Look(seen.features, seen.extra, partial(self.backbone.evidence, seen))
-        with watch.span("select"):
-            selection = find_method(plan.method)(plan).after_vision(look) or everything(look, eye.keeps_cls)
-            selection = selection.in_place() if eye.in_place else selection
-        with watch.span("encode"):
-            visual = self.backbone.project(selection.tokens)  # (I, n1, D)
-        return Entered(eye, seen.rows_cols, selection, visual)
-
-    @torch.inference_mode()
-    def _prefill(
-        self, entered: Entered, requests: Sequence[Request], samples: Sequence[Sample], plan: Plan, watch: Stopwatch
-    ) -> Run:
-        """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
-        visual, eye, placeholders = entered.visual, entered.eye, entered.eye.tokens(entered.rows_cols)
-        with watch.span("prefill"):
-            where = [place(request.ids, eye.token, placeholders, visual.shape[1]) for request in requests]
-            blocks = [visual[own.pictures.start : own.pictures.stop].flatten(0, 1) for own in samples]  # (n, D) each
-            positions = self._positions(entered, requests, samples, where)
-            tokens = lay_out(requests, blocks, self.backbone.embed, where, plan.queries, positions)
-        together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
-        stack = SharedStart(self.backbone) if together else self.backbone
-        state = decoder.prefill(stack, tokens, find_method(plan.method)(plan).at_layer, watch)
-        return Run(state.logits, record_all(plan.method, list(samples), entered.selection, state), state, watch)
-
-    def _positions(
-        self, entered: Entered, requests: Sequence[Request], samples: Sequence[Sample], where: Sequence[Places]
-    ) -> list[Tensor] | None:
-        """Return each sample's positions [3, T] for a family whose tokens keep theirs, else None."""
-        kept = []
-        for request, sample, places in zip(requests, samples, where, strict=True):
-            whole = self.backbone.positions(torch.tensor(request.ids), entered.rows_cols)  # (3, prompt)
-            if whole is None:
-                return None
-            seats = entered.selection.places[sample.pictures.start : sample.pictures.stop]
-            kept.append(whole.to(seats.device)[:, sources(places, seats)])
-        return kept
-
-    @torch.inference_mode()
-    def _decode_step(self, run: Run, tokens: Tensor, step: int) -> Tensor:
-        """Return the greedy tokens [B] after `tokens` [B]."""
-        embedded = self.backbone.embed(tokens).unsqueeze(1)  # (B, 1, D)
-        return decoder.decode(self.backbone, run.state, embedded, step).argmax(dim=-1)  # (B,)
-
-    def _decode(self, run: Run, max_new_tokens: int) -> Iterator[list[int]]:
-        """Yield one greedy token per sample until every sample has ended."""
-        with run.watch.span("choose"):
-            tokens = run.logits.argmax(dim=-1)  # (B,)
-            chosen = tokens.tolist()
-        ended = [False] * len(chosen)
-        for step in range(max_new_tokens):
-            yield chosen
-            ended = [over or token in self._end_tokens() for over, token in zip(ended, chosen, strict=True)]
-            if all(ended) or step + 1 == max_new_tokens:
-                return
-            with run.watch.span("decode"):
-                tokens = self._decode_step(run, tokens, step)
-                chosen = tokens.tolist()
-
-    def _finish(self, run: Run, max_new_tokens: int) -> list[list[int]]:
-        """Return each sample's greedy tokens up to its end token."""
-        done: list[list[int]] = [[] for _ in run.traces]
-        for step in self._decode(run, max_new_tokens):
-            for ids, token in zip(done, step, strict=True):
-                if not ids or ids[-1] not in self._end_tokens():
-                    ids.append(token)
-        return done
+    def _enter(self, encoded: Encoded, plan: Plan, watch: Stopwatch) -> Entered:
+        return running.enter(self.backbone, encoded.eye, encoded.seen, plan, watch)
 
     def _text(self, ids: list[int]) -> str:
         speech = Speech(self._require_processor().tokenizer)
@@ -262,43 +192,10 @@ class Model:
             speech.hear([token])
         return speech.said.strip()
 
-    def _end_tokens(self) -> set[int]:
-        ends = self.backbone.model.generation_config.eos_token_id
-        return set(ends) if isinstance(ends, list) else {ends}
-
-    def _cost(self, encoded: Encoded, run: Run, new_tokens: int) -> Cost:
-        """Sum up the watch of a one-sample run; the formulas get the lengths actually run."""
-        spent = run.watch.totals()
-        encode = encoded.encode_ms + spent["encode"]
-        shape, lengths = self.backbone.layer_shape, [counts[0] for counts in run.state.lengths]
-        text = lengths[0] - run.trace.entering
-        return Cost(
-            encode_ms=encode,
-            select_ms=spent["select"],
-            prefill_ms=spent["prefill"],
-            first_token_ms=encode + spent["select"] + spent["prefill"] + spent.get("choose", 0.0),
-            decode_ms=run.watch.median("decode"),
-            new_tokens=new_tokens,
-            text_tokens=text,
-            prefill_flops=prefill_flops(shape, run.trace.tokens_per_layer, text),
-            kv_bytes=kv_bytes(shape, lengths),
-        )
-
     def _require_processor(self) -> Any:
         if self.processor is None:
             raise ModelError(f"The checkpoint {self.name} has no processor; add one to its folder to ask questions.")
         return self.processor
-
-
-def _samples(eye: Eye, rows_cols: tuple[int, int], requests: list[Request]) -> list[Sample]:
-    """Deal the batch's pictures out to the samples whose prompts have room for them."""
-    samples, first, tokens = [], 0, eye.tokens(rows_cols)
-    side = rows_cols[1], rows_cols[0]  # a pixel for a patch: bare inputs do not tell how large the original was
-    for request in requests:
-        own = count_pictures(request.ids, eye.token, tokens)
-        samples.append(Sample(range(first, first + own), Grid(own, *rows_cols, side, (0, 0, *side)), tokens * own))
-        first += own
-    return samples
 
 
 def open_model(

@@ -49,7 +49,7 @@ def _from_parts(place: str) -> PlainProcessor | None:
         tokenizer, config = AutoTokenizer.from_pretrained(place), AutoConfig.from_pretrained(place)
     except (OSError, ValueError, TypeError, ImportError):
         return None
-    marks = (tokenizer.convert_ids_to_tokens(token) for token in (config.image_token_id, config.video_token_id))
+    marks = [str(tokenizer.convert_ids_to_tokens(token)) for token in (config.image_token_id, config.video_token_id)]
     return PlainProcessor(images, tokenizer, tokenizer.chat_template or _template(place), *marks)
 
 

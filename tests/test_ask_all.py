@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import duet_core
-from duet_core import engine
+from duet_core import engine, running
 from duet_core.backbones import Llava
 from duet_core.batch import in_batches
 from duet_core.grid import Grid
@@ -84,7 +84,8 @@ def asked_together(model, plan, texts):
     requests = [Request([5, 6, *[99] * model.size.tokens, *text]) for text in texts]
     grid = Grid(1, *seen.rows_cols, (32, 32), (0, 0, 32, 32))
     samples = [Sample(range(1), grid, model.size.tokens)] * len(texts)
-    return model._prefill(model._enter(eye, seen, plan, watch), requests, samples, plan, watch)
+    entered = running.enter(model.backbone, eye, seen, plan, watch)
+    return running.prefill(model.backbone, entered, requests, samples, plan, watch)
 
 
 def rows_run(model):

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 import duet_core
-from duet_core import Plan
+from duet_core import Plan, running
 from duet_core.methods import METHODS
 from tests.conftest import TINY, small_inputs, small_llava
 
@@ -82,7 +82,7 @@ def test_interleaved_runs_equal_separate_runs(tiny, tiny_inputs):
     plans = [DUET, Plan(method="none"), Plan(method="random", dominant=40, contextual=8, layers=(3,), keep=(0.5,))]
     separate = [tiny.generate(tiny_inputs(0), plan, 6) for plan in plans]
     runs = [tiny.prefill(tiny_inputs(0), plan) for plan in plans]
-    steps = [tiny._decode(run, 6) for run in runs]
+    steps = [running.decode(tiny.backbone, run, 6) for run in runs]
     interleaved = list(zip(*(next_tokens for next_tokens in zip(*steps, strict=True)), strict=True))
     for run, ids, alone in zip(runs, interleaved, separate, strict=True):
         assert torch.equal(run.logits, alone.run.logits)
@@ -129,12 +129,12 @@ def test_every_tensor_is_made_on_the_models_device(method, monkeypatch):
     model = small_llava()
     inputs = small_inputs(model)
     model.backbone.model.to("meta")
-    monkeypatch.setattr(duet_core.engine, "record_all", lambda *_: (None,))
+    monkeypatch.setattr(running, "record_all", lambda *_: (None,))
     plan = replace(model.plan(method, budget=6), queries="all_text")
     run = model.prefill(inputs, plan)
     assert run.logits.device.type == "meta" and run.logits.shape == (1, 100)
     token = torch.zeros(1, dtype=torch.long, device="meta")
-    assert model._decode_step(run, token, 0).device.type == "meta"
+    assert running.next_tokens(model.backbone, run, token, 0).device.type == "meta"
 
 
 @pytest.mark.parametrize("method", METHODS)

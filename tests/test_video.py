@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import CLIPImageProcessorPil, PreTrainedTokenizerFast, VideoLlavaForConditionalGeneration
 
 import duet_core
-from duet_core import PictureError, Plan
+from duet_core import PictureError, Plan, running
 from duet_core.methods import METHODS
 from duet_core.methods.duet import Duet
 from duet_core.plan import Size, duet_schedule, target_budget
@@ -99,7 +99,7 @@ def test_golden_tokens_of_stage_1(golden, video):
     eye = video.backbone.eye(clip=True)
     with torch.inference_mode():
         seen = video.backbone.see(eye, inputs)
-        entered = video._enter(eye, seen, V960, Stopwatch(torch.device("cpu")))
+        entered = running.enter(video.backbone, eye, seen, V960, Stopwatch(torch.device("cpu")))
     torch.testing.assert_close(entered.visual, data["v960/vision/visual_features"], atol=ATOL, rtol=0)
 
 

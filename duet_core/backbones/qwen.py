@@ -126,12 +126,15 @@ def _watched(block: Any, hidden: Tensor, cu_seqlens: Tensor, position_embeddings
     query, keys = apply_rotary_pos_emb_vision(query, keys, *position_embeddings)
     lengths = cu_seqlens.diff().tolist()
     parts = [part.split(lengths) for part in (query, keys, values)]
-    mixed = [
-        F.scaled_dot_product_attention(*(own.transpose(0, 1) for own in window), scale=attention.scaling)
-        for window in zip(*parts, strict=True)
-    ]
-    hidden = hidden + attention.proj(torch.cat([own.transpose(0, 1) for own in mixed]).flatten(1))
+    mixed = [_attended(q, k, v, attention.scaling) for q, k, v in zip(*parts, strict=True)]
+    hidden = hidden + attention.proj(torch.cat(mixed).flatten(1))
     return hidden + block.mlp(block.norm2(hidden)), query, keys
+
+
+def _attended(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """Return the attention [n, H, Dh] of the n patches of a window."""
+    q, k, v = (part.transpose(0, 1) for part in (query, keys, values))  # (H, n, Dh)
+    return F.scaled_dot_product_attention(q, k, v, scale=scale).transpose(0, 1)
 
 
 def _unshuffled(values: Tensor, order: Tensor, unit: int) -> Tensor:

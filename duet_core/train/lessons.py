@@ -29,7 +29,7 @@ from duet_core.train.words import Speech
 
 ALL = GRID * GRID
 # How often an offered question is asked: what is easy less.
-_ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.4, "total": 0.7}
+_ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.25, "motion": 0.5, "direction": 0.45}
 _FIRST = ("caption", "number", "story")  # asked before any others
 _MOST = 3  # questions of a kind offered per subject, but of those that lag:
 _LAGGING = {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5}

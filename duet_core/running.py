@@ -1,0 +1,147 @@
+"""The stages of a run on a backbone: what enters the language model, the prefill, one token after the other, the cost.
+
+B batch, I pictures, n1 visual tokens of one picture after stage 1, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from duet_core import decoder
+from duet_core.backbones import Backbone, Eye
+from duet_core.cost import Cost, kv_bytes, prefill_flops
+from duet_core.grid import Grid
+from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
+from duet_core.methods import Look, find_method
+from duet_core.plan import Plan
+from duet_core.recorder import Sample, everything, record_all
+from duet_core.runs import Entered, Run
+from duet_core.sharing import SharedStart
+from duet_core.timing import Stopwatch
+from duet_core.vision import Seen
+
+
+def deal_out(eye: Eye, rows_cols: tuple[int, int], requests: Sequence[Request]) -> list[Sample]:
+    """Give each prompt of a batch the pictures that it has room for, in their order."""
+    samples, first, tokens = [], 0, eye.tokens(rows_cols)
+    side = rows_cols[1], rows_cols[0]  # a pixel for a patch: bare inputs do not tell how large the original was
+    for request in requests:
+        own = count_pictures(request.ids, eye.token, tokens)
+        samples.append(Sample(range(first, first + own), Grid(own, *rows_cols, side, (0, 0, *side)), tokens * own))
+        first += own
+    return samples
+
+
+@torch.inference_mode()
+def enter(backbone: Backbone, eye: Eye, seen: Seen, plan: Plan, watch: Stopwatch) -> Entered:
+    """Run stage 1 and the projector."""
+    plan.check(len(backbone.layers))
+    look = Look(seen.features, seen.extra, partial(backbone.evidence, seen))
+    with watch.span("select"):
+        selection = find_method(plan.method)(plan).after_vision(look) or everything(look, eye.keeps_cls)
+        selection = selection.in_place() if eye.in_place else selection
+    with watch.span("encode"):
+        visual = backbone.project(selection.tokens)  # (I, n1, D)
+    return Entered(eye, seen.rows_cols, selection, visual)
+
+
+@torch.inference_mode()
+def prefill(
+    backbone: Backbone,
+    entered: Entered,
+    requests: Sequence[Request],
+    samples: Sequence[Sample],
+    plan: Plan,
+    watch: Stopwatch,
+) -> Run:
+    """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
+    visual, eye, placeholders = entered.visual, entered.eye, entered.eye.tokens(entered.rows_cols)
+    with watch.span("prefill"):
+        where = [place(request.ids, eye.token, placeholders, visual.shape[1]) for request in requests]
+        blocks = [visual[own.pictures.start : own.pictures.stop].flatten(0, 1) for own in samples]  # (n, D) each
+        positions = _positions(backbone, entered, requests, samples, where)
+        tokens = lay_out(requests, blocks, backbone.embed, where, plan.queries, positions)
+    together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
+    stack = SharedStart(backbone) if together else backbone
+    state = decoder.prefill(stack, tokens, find_method(plan.method)(plan).at_layer, watch)
+    return Run(state.logits, record_all(plan.method, list(samples), entered.selection, state), state, watch)
+
+
+def _positions(
+    backbone: Backbone,
+    entered: Entered,
+    requests: Sequence[Request],
+    samples: Sequence[Sample],
+    where: Sequence[Places],
+) -> list[Tensor] | None:
+    """Return each sample's positions [3, T] for a family whose tokens keep theirs, else None."""
+    kept = []
+    for request, sample, places in zip(requests, samples, where, strict=True):
+        whole = backbone.positions(torch.tensor(request.ids), entered.rows_cols)  # (3, prompt)
+        if whole is None:
+            return None
+        seats = entered.selection.places[sample.pictures.start : sample.pictures.stop]
+        kept.append(whole.to(seats.device)[:, sources(places, seats)])
+    return kept
+
+
+@torch.inference_mode()
+def next_tokens(backbone: Backbone, run: Run, tokens: Tensor, step: int) -> Tensor:
+    """Return the greedy tokens [B] after `tokens` [B], the `step`-th ones after the prompt."""
+    embedded = backbone.embed(tokens).unsqueeze(1)  # (B, 1, D)
+    return decoder.decode(backbone, run.state, embedded, step).argmax(dim=-1)  # (B,)
+
+
+def decode(backbone: Backbone, run: Run, max_new_tokens: int) -> Iterator[list[int]]:
+    """Yield one greedy token per sample until every sample has ended."""
+    with run.watch.span("choose"):
+        tokens = run.logits.argmax(dim=-1)  # (B,)
+        chosen = tokens.tolist()
+    ends, ended = _end_tokens(backbone), [False] * len(chosen)
+    for step in range(max_new_tokens):
+        yield chosen
+        ended = [over or token in ends for over, token in zip(ended, chosen, strict=True)]
+        if all(ended) or step + 1 == max_new_tokens:
+            return
+        with run.watch.span("decode"):
+            tokens = next_tokens(backbone, run, tokens, step)
+            chosen = tokens.tolist()
+
+
+def finish(backbone: Backbone, run: Run, max_new_tokens: int) -> list[list[int]]:
+    """Return each sample's greedy tokens up to its end token."""
+    done: list[list[int]] = [[] for _ in run.traces]
+    ends = _end_tokens(backbone)
+    for step in decode(backbone, run, max_new_tokens):
+        for ids, token in zip(done, step, strict=True):
+            if not ids or ids[-1] not in ends:
+                ids.append(token)
+    return done
+
+
+def _end_tokens(backbone: Backbone) -> set[int]:
+    ends = backbone.model.generation_config.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def cost_of(backbone: Backbone, encode_ms: float, run: Run, new_tokens: int) -> Cost:
+    """Sum up the watch of a one-sample run; the formulas get the lengths actually run."""
+    spent = run.watch.totals()
+    encode = encode_ms + spent["encode"]
+    shape, lengths = backbone.layer_shape, [counts[0] for counts in run.state.lengths]
+    text = lengths[0] - run.trace.entering
+    return Cost(
+        encode_ms=encode,
+        select_ms=spent["select"],
+        prefill_ms=spent["prefill"],
+        first_token_ms=encode + spent["select"] + spent["prefill"] + spent.get("choose", 0.0),
+        decode_ms=run.watch.median("decode"),
+        new_tokens=new_tokens,
+        text_tokens=text,
+        prefill_flops=prefill_flops(shape, run.trace.tokens_per_layer, text),
+        kv_bytes=kv_bytes(shape, lengths),
+    )
