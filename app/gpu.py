@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.duration import MEASURE_SECONDS
-from app.film import Film, Subject, length_of
+from app.film import Film, Subject
 from app.settings import Settings
 from app.zerogpu import ON_ZERO_GPU, on_device
 from duet_core.bench.speed import PlanSpeed, compare_plans
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model, Picture, open_model
-from duet_core.errors import DuetError
+from duet_core.errors import DuetError, PlanError
 from duet_core.plan import Plan, Size
 from duet_core.trace import Trace
 
@@ -96,9 +96,15 @@ def opened(name: str, settings: Settings) -> Model:
 
 
 def size_of(name: str, frames: int | None = None) -> Size | None:
-    """Return what a plan for a picture, or a clip of so many frames, depends on; never opens a model for it."""
+    """Return what a plan for a picture, or a clip of so many frames, depends on; never opens a model for it.
+
+    None, too, for a model whose pictures differ in their tokens.
+    """
     model = _open.get(name)
-    return model.backbone.size(frames) if model else None
+    try:
+        return model.backbone.size(frames) if model else None
+    except PlanError:
+        return None
 
 
 def warm_up(settings: Settings) -> None:
@@ -126,12 +132,13 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
     if job.model not in _open:
         yield Phase("opening")
     model = opened(job.model, settings)
-    frames = length_of(job.subject)
-    full, reduced = Plan(method="none"), job.exact or model.plan(job.method, reduction=job.reduction, frames=frames)
-    reduced.check(model.size.layers)
+    if job.exact:
+        job.exact.check(model.layers)
     with _running:
         yield Phase("encoding")
         encoded = model.encode(job.picture)
+        full = Plan(method="none")
+        reduced = job.exact or model.plan(job.method, reduction=job.reduction, encoded=encoded)
         costs: list[Cost] = []
         sides: tuple[tuple[Side, Plan], ...] = (("full", full), ("reduced", reduced))
         for side, plan in sides:
