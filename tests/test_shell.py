@@ -179,3 +179,13 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("ask", "scenes", "bench", "train"))
+
+
+def test_the_speed_up_is_set_beside_what_bare_layers_would_give(tmp_path, capsys):
+    out = tmp_path / "floor.json"
+    assert main(["bench", "floor", "--budgets", "64", "--n", "3", "--json", str(out)]) == 0
+    full, small = json.loads(out.read_text())["budgets"]
+    assert full["prefill_ratio"]["median"] == full["floor_ratio"]["median"] == 1.0
+    assert small["prefill_ratio"]["median"] > 1.5 and small["floor_ratio"]["median"] > 1.5
+    assert small["flops_ratio"] > 4
+    assert "| 64 |" in capsys.readouterr().out

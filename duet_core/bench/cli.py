@@ -1,4 +1,4 @@
-"""python -m duet_core bench accuracy | speed | training."""
+"""python -m duet_core bench accuracy | speed | floor | training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from duet_core.bench.accuracy import FULL, Sheet, contestants, read_budget, take_exam
 from duet_core.bench.exams import Exam
+from duet_core.bench.floor import floor_table, measure_floor
 from duet_core.bench.options import read_exams, read_options
 from duet_core.bench.report import Row, as_json, make_pairs, make_rows
 from duet_core.bench.speed import measure_speed, speed_table
@@ -22,7 +23,7 @@ def main(argv: list[str]) -> int:
     """Run one benchmark, print its table and write its figures."""
     options = read_options(argv, main.__doc__)
     options.command = shlex.join(["python", "-m", "duet_core", "bench", *argv])
-    run = {"accuracy": _accuracy, "speed": _speed, "training": _training}[options.what]
+    run = {"accuracy": _accuracy, "speed": _speed, "floor": _floor, "training": _training}[options.what]
     table, report = run(options)
     print(table)
     if options.json:
@@ -68,6 +69,13 @@ def _speed(options: argparse.Namespace) -> tuple[str, object]:
     plans = {one.budget: one.plan for one in field}
     report = measure_speed(model, item.picture, item.questions[0].text, plans, options.n)
     return speed_table(report, threads=torch.get_num_threads()), report
+
+
+def _floor(options: argparse.Namespace) -> tuple[str, object]:
+    model = open_model(options.model[0], options.device, options.dtype)
+    plans = {one.budget: one.plan for one in contestants(model, ["duet"], [FULL, *options.budgets])}
+    report = measure_floor(model, plans, options.n, options.seed)
+    return floor_table(report, threads=torch.get_num_threads()), report
 
 
 def _training(options: argparse.Namespace) -> tuple[str, object]:

@@ -13,8 +13,8 @@ from duet_core.methods import find_method
 from duet_core.plan import Stages
 from duet_core.scenes import FIRST_TRAINING_SEED, STYLES
 
-BENCHES = ("accuracy", "speed", "training")
-_DEFAULT_N = {"accuracy": 200, "speed": 15, "training": 5}
+BENCHES = ("accuracy", "speed", "floor", "training")
+_DEFAULT_N = {"accuracy": 200, "speed": 15, "floor": 5, "training": 5}
 _MOST = FEWEST * GROUP_SEEDS
 
 
@@ -38,7 +38,7 @@ def read_options(argv: list[str], description: str | None) -> argparse.Namespace
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--seed", type=int, default=0, help="of the first scene")
     parser.add_argument(
-        "--n", type=int, help="questions in each group of scenes (accuracy), or runs (default: 200, 15, 5)"
+        "--n", type=int, help="questions in each group of scenes (accuracy), or runs (default: 200, 15, 5, 5)"
     )
     parser.add_argument(
         "--budgets", default="full,192,128,64", help="full, visual tokens per frame, or reductions as 53%%"

@@ -1,0 +1,94 @@
+"""Writes a checkpoint of a published geometry with random weights, for benches where no weights can be downloaded.
+
+`python scripts/make_random_model.py llava-1.5-7b FOLDER`: 14 GB in bf16, written shard by shard. Its tokenizer and
+processor are the bundled model's; its answers are noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from duet_core.checkpoint import BUNDLED
+from duet_core.processors import load_processor
+
+LLAVA_7B = LlavaConfig(
+    vision_config=CLIPVisionConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16, image_size=336,
+        patch_size=14, projection_dim=768,
+    ),
+    text_config=LlamaConfig(
+        hidden_size=4096, intermediate_size=11008, num_hidden_layers=32, num_attention_heads=32, vocab_size=32064,
+        max_position_embeddings=4096, bos_token_id=1, eos_token_id=2,
+    ),
+    vision_feature_layer=-2,
+)  # fmt: skip
+GEOMETRIES = {"llava-1.5-7b": LLAVA_7B}
+_SHARD = 2 * 1024**3  # bytes
+
+
+def main() -> None:
+    """Write the folder that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("geometry", choices=GEOMETRIES)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    processor = load_processor(str(BUNDLED / "duet-mini"))
+    processor.save_pretrained(given.out)
+    config = GEOMETRIES[given.geometry]
+    config.image_token_index = config.image_token_id = processor.tokenizer.convert_tokens_to_ids("<image>")
+    config.dtype = torch.bfloat16
+    with torch.device("meta"):
+        model = LlavaForConditionalGeneration(config)
+    model.config.save_pretrained(given.out)
+    model.generation_config.save_pretrained(given.out)
+    write(model, given.out)
+
+
+def write(model: LlavaForConditionalGeneration, out: Path) -> None:
+    """Draw every weight anew and write shards with their index."""
+    torch.manual_seed(0)
+    where: dict[str, str] = {}
+    shards = list(in_shards(model))
+    for number, names in enumerate(shards, 1):
+        file = f"model-{number:05}-of-{len(shards):05}.safetensors"
+        save_file({name: draw(name, model.get_parameter(name)) for name in names}, out / file, {"format": "pt"})
+        where |= dict.fromkeys(names, file)
+        print(file, len(names), "tensors", flush=True)
+    total = sum(2 * weight.numel() for weight in model.parameters())
+    index = {"metadata": {"total_size": total}, "weight_map": where}
+    (out / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def in_shards(model: LlavaForConditionalGeneration) -> Iterator[list[str]]:
+    """Yield the names of the weights, at most `_SHARD` bytes together."""
+    names: list[str] = []
+    held = 0
+    for name, weight in model.named_parameters():
+        if names and held + 2 * weight.numel() > _SHARD:
+            yield names
+            names, held = [], 0
+        names.append(name)
+        held += 2 * weight.numel()
+    yield names
+
+
+def draw(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """Return a random weight: norms are one, all else is normal with the width that keeps states of a size."""
+    if weight.ndim == 1:
+        return torch.full(weight.shape, 1.0 if name.endswith("weight") else 0.0, dtype=torch.bfloat16)
+    return torch.randn(weight.shape, dtype=torch.bfloat16) * 0.02
+
+
+if __name__ == "__main__":
+    main()
