@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint format bench scenes clean install browser
+.PHONY: run test lint format bench scenes clean install browser space
 
 install: $(STAMP)
 
@@ -30,6 +30,9 @@ lint: install
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+space: install
+	$(BIN)/python scripts/check_space.py --online
 
 bench: install
 	$(BIN)/python -m duet_core bench accuracy --seed 0 --n 2000

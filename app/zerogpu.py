@@ -17,6 +17,8 @@ except ImportError:
     spaces = None
 
 ON_ZERO_GPU = spaces is not None and os.environ.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}
+if ON_ZERO_GPU:  # the main process has no device, it only keeps book of one, and in its main thread alone: load there
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
 
 Run = Callable[..., Iterator[Any]]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -120,6 +122,15 @@ def test_a_run_and_its_errors_come_back_from_a_space(monkeypatch):
     next(stopped)
     stopped.close()
     assert closed == ["Why?"] * 2 and asked == [gpu_seconds(job(), SETTINGS)] * 2
+
+
+@pytest.mark.parametrize("lent", ["true", "1", ""])
+def test_a_space_loads_weights_in_its_main_thread(monkeypatch, lent):
+    monkeypatch.setitem(sys.modules, "spaces", lend([]))
+    monkeypatch.setenv("SPACES_ZERO_GPU", lent)
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "")
+    module = runpy.run_path(str(ROOT / "app" / "zerogpu.py"))
+    assert module["ON_ZERO_GPU"] == bool(lent) == bool(os.environ["HF_DEACTIVATE_ASYNC_LOAD"])
 
 
 def test_a_space_opens_its_model_before_it_serves(monkeypatch):
