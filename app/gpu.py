@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,17 +12,17 @@ from typing import Any, Literal
 from app.duration import MEASURE_SECONDS
 from app.film import Film, Subject
 from app.settings import Settings
+from app.shelf import Downloading, Shelf
 from app.zerogpu import ON_ZERO_GPU, on_device
 from duet_core.bench.speed import PlanSpeed, compare_plans
 from duet_core.cost import Cost
-from duet_core.engine import Encoded, Model, Picture, open_model
+from duet_core.engine import Encoded, Model, Picture
 from duet_core.errors import DuetError, PlanError
 from duet_core.plan import Plan, Size
 from duet_core.trace import Trace
 
 Side = Literal["full", "reduced"]
-_open: OrderedDict[str, Model] = OrderedDict()
-_opening, _running = threading.Lock(), threading.Lock()
+_shelf, _running = Shelf(), threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +79,17 @@ class Measured:
     reduced: PlanSpeed
 
 
-Event = Phase | Piece | Answered | Measured
+Event = Phase | Downloading | Piece | Answered | Measured
 
 
 def opened(name: str, settings: Settings) -> Model:
     """Return the opened model of this name; the least recently used one gives way to a new one."""
-    with _opening:
-        if name not in _open:
-            model = open_model(name, device=settings.device, dtype=settings.dtype)
-            while len(_open) >= settings.held_models:
-                _open.popitem(last=False)
-            _open[name] = model
-        _open.move_to_end(name)
-        return _open[name]
+    opening = _shelf.take(name, settings)
+    while True:
+        try:
+            next(opening)
+        except StopIteration as end:
+            return end.value
 
 
 def size_of(name: str, frames: int | None = None) -> Size | None:
@@ -100,7 +97,7 @@ def size_of(name: str, frames: int | None = None) -> Size | None:
 
     None, too, for a model whose pictures differ in their tokens.
     """
-    model = _open.get(name)
+    model = _shelf.get(name)
     try:
         return model.backbone.size(frames) if model else None
     except PlanError:
@@ -129,9 +126,9 @@ def _open_quietly(name: str, settings: Settings) -> None:
 @on_device
 def run(job: Job, settings: Settings) -> Iterator[Event]:
     """Answer with all tokens, then with the job's plan, then time both; closing the generator stops the run."""
-    if job.model not in _open:
+    if not _shelf.get(job.model):
         yield Phase("opening")
-    model = opened(job.model, settings)
+    model = yield from _shelf.take(job.model, settings)
     if job.exact:
         job.exact.check(model.layers)
     with _running:

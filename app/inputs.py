@@ -15,6 +15,7 @@ from app.gallery import Example
 from app.given import PICTURE
 from app.handlers import Desk
 from app.media import SafePicture
+from app.menu import model_choices
 from app.plans import Exact, exact_of, in_words, plan_for
 from app.render import data_url
 from app.settings import Settings
@@ -170,7 +171,7 @@ def _menus(desk: Desk) -> tuple[gr.Dropdown, gr.Dropdown]:
             titles, value=desk.gallery.examples[0].method, label="Method", elem_id="method", min_width=130
         )
         model = gr.Dropdown(
-            list(desk.settings.models), value=desk.settings.models[0], label="Model", elem_id="model",
+            model_choices(desk.settings), value=desk.settings.models[0], label="Model", elem_id="model",
             allow_custom_value=desk.settings.hub, min_width=130,
         )  # fmt: skip
     return method, model

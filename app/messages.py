@@ -36,6 +36,11 @@ WHAT_IS_RUNNING = {
 }
 
 
+def downloading(done: int, total: int) -> str:
+    """So many bytes of a model are here."""
+    return f"Downloading the model: {done / 1e9:.1f} of {total / 1e9:.1f} GB ..."
+
+
 def picture_file_too_large(megabytes: float, limit: int) -> str:
     """The file is too heavy to read."""
     return f"This file has {megabytes:.0f} MB and the limit is {limit} MB: save it smaller and upload it again."

@@ -9,8 +9,8 @@ from typing import Any
 from app import screens, views
 from app.compare import agree
 from app.duel import Duel
-from app.gpu import Answered, Event, Job, Measured, Phase, Piece
-from app.messages import MEASURED_NOW, WHAT_IS_RUNNING
+from app.gpu import Answered, Downloading, Event, Job, Measured, Phase, Piece
+from app.messages import MEASURED_NOW, WHAT_IS_RUNNING, downloading
 from app.patchmap import map_value
 from app.screens import Screen
 from duet_core.bench.speed import PlanSpeed
@@ -44,6 +44,8 @@ class Play:
         match event:
             case Phase(name):
                 return Screen(speed=views.status(WHAT_IS_RUNNING[name]))
+            case Downloading(done, total):
+                return Screen(speed=views.status(downloading(done, total)))
             case Piece(side):
                 return self._piece(side)
             case Answered():

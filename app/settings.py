@@ -19,8 +19,9 @@ class Settings:
     """What this deployment allows; each field is the environment variable `DUET_<FIELD>`, lists with commas.
 
     `models`: the menu, the first is opened at start (bundled names, hub ids, or folders: the operator may name those).
-    `hub`: whether a visitor may type another hub id. `held_models`: how many stay open at once. `device`, `dtype`: as
-    in `duet_core.open_model`. Pictures: `picture_mb` megabytes of file, `picture_mp` megapixels, sides in pixels.
+    `hub`: whether a visitor may open another hub id. `held_models`: how many stay open at once. `device`, `dtype`,
+    `quantize` (empty for none) and `attention`: as in `duet_core.open_model`.
+    Pictures: `picture_mb` megabytes of file, `picture_mp` megapixels, sides in pixels.
     Clips: `clip_mb`, `clip_seconds` of duration, sides in pixels either way round, `clip_deadline` seconds to read one.
     `question_chars`: longest question. `new_tokens`: longest answer. `repeats`: interleaved runs behind every figure.
     """
@@ -30,6 +31,8 @@ class Settings:
     held_models: int = 2
     device: str = "auto"
     dtype: str = "auto"
+    quantize: str = ""
+    attention: str = "auto"
     picture_mb: int = 32
     picture_mp: int = 24
     picture_longest: int = 8192

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import get_args
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from duet_core.clips import FrameRule, choose_frames, is_clip, parse_times, read_clip
 from duet_core.cost import Cost
+from duet_core.devices import Attention, Quantize
 from duet_core.engine import Answer, Model, Picture, open_model
 from duet_core.errors import PictureError
 from duet_core.plan import Plan
@@ -42,11 +44,14 @@ def ask(argv: list[str]) -> int:
     parser.add_argument("--model", default="duet-mini", help="bundled name, folder or hub repository")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--quantize", choices=get_args(Quantize), help="fewer bits per weight, on CUDA")
+    parser.add_argument("--attention", default="auto", choices=get_args(Attention))
     parser.add_argument("--max-new-tokens", type=int, default=64)
     parser.add_argument("--json", type=Path, help="write both answers, the trace and the figures to this file")
     options = parser.parse_args(argv)
     picture = _open_subject(options)
-    model = open_model(options.model, options.device, options.dtype)
+    how = {"quantize": options.quantize, "attention": options.attention}
+    model = open_model(options.model, options.device, options.dtype, **how)
     wanted = {"reduction": 2 / 3} if options.budget is None else {"budget": options.budget}
     plans = model.plan("none"), model.plan(options.method, encoded=model.encode(picture), **wanted)
     model.ask(picture, options.question, plans[0], max_new_tokens=1)  # warms up, so that the times compare
