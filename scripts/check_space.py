@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 from packaging.requirements import Requirement
@@ -154,9 +155,11 @@ def is_typing(node: ast.AST) -> bool:
 def requirements_resolve(root: Path) -> Problems:
     """The package index can resolve requirements.txt for the Space's Python, without our pins."""
     words = "-m pip install --dry-run --ignore-installed --only-binary=:all: --quiet -r requirements.txt".split()
-    place = ["--target", os.devnull, "--python-version", str(header(root).get("python_version"))]
+    words += ["--python-version", str(header(root).get("python_version")), "--target"]
     pinless = os.environ | {"PIP_CONSTRAINT": os.devnull}
-    done = subprocess.run([sys.executable, *words, *place], cwd=root, env=pinless, capture_output=True, text=True)
+    with TemporaryDirectory() as empty:
+        command = [sys.executable, *words, empty]
+        done = subprocess.run(command, cwd=root, env=pinless, capture_output=True, text=True)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         yield f"pip cannot resolve requirements.txt: {' '.join(errors or ['no reason given'])}"
