@@ -62,7 +62,7 @@ def prepare(name: str, target: Target) -> Opening:
     place = locate(name)
     title = name if name in bundled_names() else Path(name).name if Path(place).is_dir() else name
     own = place if Path(place).is_dir() else None
-    base = _base_of_adapters(Path(place)) if own else None
+    base = _base_of_adapters(Path(place), title) if own else None
     source = locate(base) if base else place
     folder = Path(source) if Path(source).is_dir() else cached_folder(source)
     if folder is None:
@@ -72,10 +72,16 @@ def prepare(name: str, target: Target) -> Opening:
     return Opening(title, own or str(folder), None, count_weights(folder, title), target)
 
 
-def _base_of_adapters(folder: Path) -> str | None:
+def _base_of_adapters(folder: Path, title: str) -> str | None:
     """Return the model that a folder of adapters was made for; None where there are none."""
     adapters = folder / "adapter_config.json"
-    return json.loads(adapters.read_text())["base_model_name_or_path"] if adapters.is_file() else None
+    try:
+        base = str(json.loads(adapters.read_text())["base_model_name_or_path"]) if adapters.is_file() else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"The adapter_config.json of {title} names no base model; copy the adapters again.") from error
+    if base and Path(base).is_absolute() and not Path(base).is_dir():
+        raise ModelError(f"The base model {Path(base).name} of the adapters {title} is not here; copy it to its place.")
+    return base
 
 
 def check_structure(folder: Path, title: str) -> int:

@@ -195,6 +195,14 @@ def test_no_configuration_or_a_broken_one(folder):
     assert "small holds no config.json" in sentence(folder)
 
 
+def test_adapters_without_a_base(folder):
+    (folder / "adapter_config.json").write_text("{}")
+    assert "The adapter_config.json of small names no base model" in sentence(folder)
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "/nowhere/base"}')
+    said = sentence(folder)
+    assert "The base model base of the adapters small is not here" in said and "nowhere" not in said
+
+
 def test_half_a_weight_file(folder):
     path = folder / "model.safetensors"
     whole = path.read_bytes()
