@@ -19,7 +19,8 @@ WORKDIR /srv/duet-lens
 RUN useradd --create-home --uid 1000 user && mkdir /models && chown user: /models
 COPY requirements.txt constraints.txt ./
 # torch alone from its index, which has the rest only in older versions; then the rest, and the CUDA it may ask for.
-RUN pip install --no-cache-dir --root-user-action=ignore --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" \
+RUN pip install --no-cache-dir --root-user-action=ignore --no-deps \
+        --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" \
     && pip install --no-cache-dir --root-user-action=ignore -c constraints.txt -r requirements.txt
 COPY . .
 RUN python -m compileall -q app.py app duet_core
@@ -28,6 +29,6 @@ USER 1000:1000
 VOLUME /models
 EXPOSE 7860
 STOPSIGNAL SIGINT
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
+HEALTHCHECK --interval=30s --timeout=5s --start-period=180s \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['GRADIO_SERVER_PORT'], timeout=4)"]
 CMD ["python", "app.py"]

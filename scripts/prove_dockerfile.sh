@@ -1,8 +1,8 @@
 #!/bin/sh
-# Follows the Dockerfile line by line in a clean Debian root and uses the page there; for machines without a Docker engine.
-#   [ROOT=FOLDER] [MOUNT="FOLDER ..."] sh scripts/prove_dockerfile.sh [BUILD_ARG=VALUE ...]      needs root, debootstrap, git, ip
-# ROOT: a fresh Debian root, to start from its copy instead of fetching one. MOUNT: folders to show inside, a package mirror say.
-# Debian's own Python stands in for the image's, pip's settings are this machine's, and what is copied is what is committed.
+# Follows the Dockerfile line by line in a clean Debian root and uses the page there, where there is no Docker engine.
+#   [ROOT=FOLDER] [MOUNT="FOLDER ..."] sh scripts/prove_dockerfile.sh [BUILD_ARG=VALUE ...]  needs root, debootstrap, ip
+# ROOT: a fresh Debian root, to start from a copy of it. MOUNT: folders to show inside, such as a package mirror.
+# Debian's own Python stands in for the image's, pip's settings are this machine's, what is copied is what is committed.
 set -euf
 cd "$(dirname "$0")/.."
 if [ -z "${WORK:-}" ]; then # mounts and processes end with the namespaces, the files with us
@@ -28,15 +28,30 @@ base() { # the Debian release that an image's name ends with, with Python and pi
 }
 
 inside() { # COMMAND: run it as the Dockerfile has set user, folder and variables so far
-    $enter chroot --userspec="$user" "$root" /usr/bin/env -i --default-signal=INT PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin \
-        $(env | grep '^PIP_') sh -c "$variables cd $folder && $1"
+    $enter chroot --userspec="$user" "$root" /usr/bin/env -i --default-signal=INT \
+        PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin $(env | grep '^PIP_') sh -c "$variables cd $folder && $1"
 }
 
 copy() { # SOURCE ... TARGET: without what .dockerignore names
     sources=${*%?"${*##* }"}
     mkdir -p "$root$folder/${*##* }"
-    git -c tar.umask=022 archive HEAD -- $sources $(sed 's/^/:(exclude,glob)/' .dockerignore) | tar -x -C "$root$folder/${*##* }"
+    ignored=$(sed 's/.*/:(exclude,glob)& :(exclude,glob)&\/**/' .dockerignore)
+    git -c tar.umask=022 archive HEAD -- $sources $ignored | tar -x -C "$root$folder/${*##* }"
 }
+
+size() { # of what was made here, without what only shows in it
+    du -shx $(for mirror in ${MOUNT:-}; do printf ' --exclude=%s' "$root$mirror"; done) "$root" | cut -f1
+}
+
+within() { # SECONDS COMMAND: repeat it until it holds
+    limit=$(($(date +%s) + $1)) && shift
+    until "$@" 2>/dev/null; do
+        [ "$(date +%s)" -lt $limit ] || { echo "This took too long: $*" >&2 && exit 1; }
+        sleep 0.2
+    done
+}
+
+gone() { ! kill -0 "$page"; }
 
 words() { python3 -c 'import json, shlex, sys; print(shlex.join(json.loads(sys.argv[1])))' "$1"; }
 
@@ -62,19 +77,17 @@ sed -e '/^#/d' -e '/^$/d' -e ':a' -e '/\\$/{N;s/\\\n */ /;ba' -e '}' Dockerfile 
 while read -r instruction rest <&3; do
     echo "$instruction $rest" && begun=$(date +%s)
     follow "$instruction" "$rest"
-    echo "     $(($(date +%s) - begun)) s, $(du -shx "$root" | cut -f1) in all"
+    echo "     $(($(date +%s) - begun)) s, $(size) in all"
 done 3<"$WORK/instructions"
 
 echo "Starting the page, with no network but the loopback."
 touch "$WORK/started"
 enter='unshare --net' && inside "echo \$\$ >/tmp/page && exec $start" &
-until page=$(cat "$root/tmp/page" 2>/dev/null); do sleep 0.1; done
-enter="nsenter --net --target=$page" user=1000:1000
+within 60 test -s "$root/tmp/page"
+page=$(cat "$root/tmp/page") begun=$(date +%s)
+enter="nsenter --net --target=$page"
 $enter ip link set lo up
-begun=$(date +%s)
-until inside "$health" 2>/dev/null; do
-    sleep 1 && kill -0 "$page" && [ $(($(date +%s) - begun)) -lt 120 ]
-done
+within 300 inside "$health"
 echo "The health check holds after $(($(date +%s) - begun)) s, as $(stat -c 'uid %u' "/proc/$page")."
 cat >"$root/tmp/visit.py" <<'END'
 from urllib.request import urlopen
@@ -86,11 +99,14 @@ print("A picture:", visitor.predict(handle_file("assets/examples/example-1.png")
 print("A clip:", visitor.predict(handle_file("assets/examples/clip-1.webp"), *asked, 8, api_name="/ask_clip")["tokens"])
 END
 inside "python /tmp/visit.py"
-kill -s "$signal" "$page" && begun=$(date +%s) && wait || true
-echo "Stopped $(($(date +%s) - begun)) s after $signal."
+begun=$(date +%s)
+kill -s "${signal#SIG}" "$page"
+within 60 gone
+echo "It ended $(($(date +%s) - begun)) s after $signal."
 others=$(for place in $declared; do printf ' -path %s -prune -o' "$root$place"; done)
 written=$(find "$root" -xdev $others -newer "$WORK/started" ! -type d -print)
-inside "find / -xdev ! -type l ! -type d -writable -not -path '/tmp/*' -not -path '/home/*' 2>/dev/null" >"$WORK/writable" || true
+enter='' # the page's network ended with it
+inside "find / -xdev -type f -writable ! -path '/tmp/*' ! -path '/home/*' 2>/dev/null" >"$WORK/writable" || true
 [ -z "$written" ] || { echo "Written outside $declared: $written" >&2 && exit 1; }
 [ ! -s "$WORK/writable" ] || { echo "The page could overwrite: $(cat "$WORK/writable")" >&2 && exit 1; }
 echo "Nothing was written outside $declared, and nothing else could be."
