@@ -32,11 +32,11 @@ inside() { # COMMAND: run it as the Dockerfile has set user, folder and variable
         PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin $(env | grep '^PIP_') sh -c "$variables cd $folder && $1"
 }
 
-copy() { # SOURCE ... TARGET: without what .dockerignore names
-    sources=${*%?"${*##* }"}
-    mkdir -p "$root$folder/${*##* }"
+copy() { # "SOURCE ... TARGET": without what .dockerignore names
+    target=$root$folder/${1##* }
     ignored=$(sed 's/.*/:(exclude,glob)& :(exclude,glob)&\/**/' .dockerignore)
-    git -c tar.umask=022 archive HEAD -- $sources $ignored | tar -x -C "$root$folder/${*##* }"
+    mkdir -p "$target"
+    git -c tar.umask=022 archive HEAD -- ${1% *} $ignored | tar -x -C "$target"
 }
 
 size() { # of what was made here, without what only shows in it
@@ -63,7 +63,7 @@ follow() { # INSTRUCTION REST
         WORKDIR) folder=$2 && mkdir -p "$root$2" ;;
         USER) user=$2 ;;
         VOLUME) declared="$declared $2" ;;
-        COPY) copy $2 ;;
+        COPY) copy "$2" ;;
         RUN) inside "$arguments ${given:+export $given;} $2" ;;
         HEALTHCHECK) health=$(words "${2#*CMD }") ;;
         STOPSIGNAL) signal=$2 ;;
