@@ -22,6 +22,7 @@ from app import gpu, zerogpu
 from app.duration import LEAST, MOST, gpu_seconds
 from app.film import Film
 from app.settings import Settings
+from app.shelf import Downloading
 from duet_core import errors
 from duet_core.plan import Plan
 from tests.app_fixtures import small_trace
@@ -59,7 +60,7 @@ def test_a_job_crosses_whole(frames):
 
 
 def test_every_event_of_a_run_crosses_whole():
-    events = list(gpu.run(replace(job(), new_tokens=4), replace(SETTINGS, repeats=1)))
+    events = [Downloading(1, 2), *gpu.run(replace(job(), new_tokens=4), replace(SETTINGS, repeats=1))]
     assert {type(event) for event in events} == set(gpu.Event.__args__)
     for event, came in zip(events, map(crossed, events), strict=True):
         assert type(came) is type(event)
