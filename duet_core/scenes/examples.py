@@ -7,5 +7,5 @@ from typing import Final
 EXAMPLE_SEEDS: Final = (78, 34, 19, 12, 1, 50)
 """Six different things, a card, counting, fruit with a card, a full table, and places, in that order."""
 
-CLIP_SEEDS: Final = (65, 14, 53)
+CLIP_SEEDS: Final = (65, 52, 53)
 """Clips: something moves, something flashes, and a parade."""
