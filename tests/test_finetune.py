@@ -25,7 +25,7 @@ from duet_core import decoder
 from duet_core.bench.training import measure_training, training_table
 from duet_core.checkpoint import BUNDLED
 from duet_core.errors import DuetError, ModelError, PlanError
-from duet_core.prompt import build_prompt
+from duet_core.prompt import Shown, build_prompt
 from duet_core.scenes import make_scene
 from duet_core.train import finetune
 from duet_core.train.batches import Batch, Budgets, Feed, Share, make_batch
@@ -214,7 +214,8 @@ def test_what_is_kept_is_what_the_engine_keeps(mini, monkeypatch, queries):
     scene, plan = make_scene(2), replace(mini.plan(budget=128), queries=queries)
     question = scene.questions[0]
     example = encode_turns(mini, [(question.text, question.answer)])
-    inputs, prompt = mini.inputs(scene.image, question.text), build_prompt(mini.processor, question.text, 1, 576)
+    inputs = mini.inputs(scene.image, question.text)
+    prompt = build_prompt(mini.processor, question.text, Shown("image", 1, 576))
     assert example.ids[: len(prompt.ids)] == prompt.ids and example.last == [len(prompt.ids) - 1]
     asked = [*prompt.salient, len(prompt.ids) - 1] if queries == "salient" else None
     with torch.no_grad():
