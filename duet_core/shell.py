@@ -92,7 +92,7 @@ def report(full: Answer, reduced: Answer) -> str:
         f"visual tokens: {trace.full} in all{_frames(trace)}, {trace.entering} into the language model,"
         f" {trace.average_tokens:.1f} on average over its layers, {trace.final} at the end",
         "",
-        f"{'':18}{'all tokens':>14}{'reduced':>14}   (one run each)",
+        f"{'':18}{'all tokens':>22}{'reduced':>22}   (one run each)",
     ]
     return "\n".join(lines + [_line(name, full.cost, reduced.cost, key, unit) for name, key, unit in _FIGURES])
 
@@ -105,7 +105,7 @@ def _frames(trace: Trace) -> str:
 def _line(name: str, full: Cost, reduced: Cost, key: str, unit: str) -> str:
     cells = (getattr(cost, key) for cost in (full, reduced))
     texts = ("-" if v is None else f"{v:,.1f}" if isinstance(v, float) else f"{v:,}" for v in cells)
-    return f"{name:18}" + "".join(f"{text:>14}" for text in texts) + f"   {unit}"
+    return f"{name:18}" + "".join(f"{text:>22}" for text in texts) + f"   {unit}"
 
 
 def as_json(model: Model, question: str, plan: Plan, full: Answer, reduced: Answer) -> dict[str, object]:
