@@ -13,10 +13,10 @@ from app import messages
 from app.film import Film
 from app.media import confined
 from app.settings import Settings
-from duet_core.clips import ClipLimits, FrameRule, choose_frames, parse_times, read_clip, seconds_of
+from duet_core.clips import NAMES, ClipLimits, FrameRule, choose_frames, parse_times, read_clip, seconds_of
 from duet_core.errors import ClipError
 
-FILE_TYPES = [".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv", ".gif", ".webp"]
+FILE_TYPES = [*sorted(NAMES), ".gif", ".webp"]
 RULES: dict[str, FrameRule] = {"Evenly spread": "uniform", "Most change": "change", "At these times": "times"}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from app.plans import Exact
 
 PICTURE, CLIP = "picture", "clip"
 
@@ -36,6 +37,6 @@ class Given:
     new_tokens: float
 
     @property
-    def exact(self) -> tuple[Any, ...]:
+    def exact(self) -> Exact:
         """The six plan fields."""
-        return (self.dominant, self.contextual, self.cluster_width, self.layers, self.keep, self.queries)
+        return Exact(self.dominant, self.contextual, self.cluster_width, self.layers, self.keep, self.queries)

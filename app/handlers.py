@@ -187,7 +187,7 @@ class Desk:
 
     def _page_job(self, given: Given) -> gpu.Job:
         """Return the checked request of the page."""
-        plan = exact_plan(check_method(given.method), Exact(*given.exact)) if given.custom else None
+        plan = exact_plan(check_method(given.method), given.exact) if given.custom else None
         length = max(1, min(int(given.new_tokens or 1), self.settings.new_tokens))
         asked = (given.question, given.reduction, given.method, given.model)
         return make_job(self.settings, self._subject(given), *asked, exact=plan, new_tokens=length)

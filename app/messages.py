@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from duet_core.clips import FEWEST, MOST
 from duet_core.errors import DuetError
 
 NO_PICTURE = "There is no picture yet: upload one, paste one, or take an example."
@@ -69,7 +70,7 @@ def picture_too_small(width: int, height: int, shortest: int) -> str:
 
 def not_a_frame_count(value: object) -> str:
     """The number of frames is no number."""
-    return f"The number of frames is {value!r} and must be a whole number from 4 to 32: correct it."
+    return f"The number of frames is {value!r} and must be a whole number from {FEWEST} to {MOST}: correct it."
 
 
 def unknown_frame_rule(name: str, known: tuple[str, ...]) -> str:

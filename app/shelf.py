@@ -11,7 +11,7 @@ from typing import Any
 
 from app.settings import Settings
 from duet_core.devices import choose_target
-from duet_core.engine import Model, open_model
+from duet_core.engine import Model, read_model
 from duet_core.errors import DownloadStopped
 from duet_core.memory import footprint, release
 from duet_core.opening import Opening, prepare
@@ -48,17 +48,13 @@ class Shelf:
 
     def _open(self, name: str, settings: Settings) -> Generator[Downloading, None, Model]:
         """Open one more model. What can be known before is checked before another one gives way."""
-        wish: dict[str, Any] = {
-            "device": settings.device,
-            "dtype": settings.dtype,
-            "quantize": settings.quantize or None,
-            "attention": settings.attention,
-        }
-        opening = prepare(name, choose_target(**wish))
+        target = choose_target(settings.device, settings.dtype, settings.quantize or None, settings.attention)
+        opening = prepare(name, target)
         opening.check_memory(spare=self._spare(opening.target.device.type))
         opening = yield from downloaded(opening)
         self._make_room(opening, settings.held_models)
-        return open_model(name, **wish)
+        opening.check_memory()
+        return read_model(name, opening)
 
     def _spare(self, device: str) -> int:
         """Return the bytes that the open models could give back on a kind of device."""

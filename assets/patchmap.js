@@ -30,7 +30,9 @@ const patchOf = (cell) => frame * patchesEach() + cell;
 function draw(value) {
   if (!value) return element.replaceChildren();
   map = JSON.parse(value);
-  map.frames.forEach((own) => (own.image = Object.assign(new Image(), { src: own.photo, onload: thumbs })));
+  map.frames.forEach((own, at) => {
+    own.image = Object.assign(new Image(), { src: own.photo, onload: () => thumbsOf(at) });
+  });
   step = map.open_at;
   frame = busiest();
   chosen = best();
@@ -250,6 +252,11 @@ function paint() {
 function thumbs() {
   map.steps.forEach((_, at) => thumb(parts.strip.children[at].firstChild, frame, at));
   if (parts.film) map.frames.forEach((_, at) => thumb(parts.film.children[at].firstChild, at, step));
+}
+
+function thumbsOf(own) {
+  if (own === frame) thumbs();
+  else thumb(parts.film.children[own].firstChild, own, step);
 }
 
 function thumb(board, own, at) {

@@ -1,14 +1,23 @@
-"""Finds a checkpoint: a bundled name, a folder, or a hub repository."""
+"""Finds a checkpoint: a bundled name, a folder, or a hub repository; what the hub says in one sentence."""
 
 from __future__ import annotations
 
+import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import HfApi, try_to_load_from_cache
-from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 
-from duet_core.errors import ModelNotFound, ModelUnreachable
+from duet_core.errors import DuetError, ModelError, ModelNotFound, ModelTooLarge, ModelUnreachable
 
 BUNDLED = Path(__file__).resolve().parent.parent / "assets" / "models"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -39,17 +48,41 @@ def _ask_hub(name: str) -> None:
     """Return quietly when the repository can be opened: it is cached here, or the hub knows it."""
     if try_to_load_from_cache(name, "config.json"):
         return
-    try:
+    with told(name):
         HfApi().model_info(name, timeout=10)
-    except GatedRepoError as error:
-        raise ModelUnreachable(f"The repository {name} is gated; accept its terms on the hub and log in.") from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelNotFound(f"The hub has no model {name}; check the spelling.") from error
+
+
+@contextmanager
+def told(name: str) -> Iterator[None]:
+    """Turn whatever goes wrong with the hub into one of our sentences."""
+    try:
+        yield
+    except DuetError:
+        raise
     except Exception as error:  # the transport's own classes differ between versions of the hub library
-        raise unreachable(name) from error
+        raise _sentence(name, error) from error
 
 
-def unreachable(name: str) -> ModelUnreachable:
+def _sentence(name: str, error: Exception) -> ModelError:
+    """Return the sentence for an error of the hub library; of two that fit, the narrower."""
+    if isinstance(error, GatedRepoError):
+        return ModelUnreachable(f"The repository {name} is gated; accept its terms on the hub and log in.")
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return ModelNotFound(f"The hub has no model {name}; check the spelling.")
+    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        return ModelError(f"{name} holds no config.json; give a checkpoint in the format of transformers.")
+    if _is_full(error):
+        return ModelTooLarge(f"The disk got full while {name} was downloaded; make room, or choose a smaller model.")
+    return _unreachable(name)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that the disk is full."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    return full or (error is not None and _is_full(error.__cause__ or error.__context__))
+
+
+def _unreachable(name: str) -> ModelUnreachable:
     """Return the error for a hub name that is not here and cannot be asked for."""
     offline = f"{name} is not on this machine and the model hub cannot be reached"
     return ModelUnreachable(f"{offline}; connect to the network, or choose {' or '.join(bundled_names())}.")

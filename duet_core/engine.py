@@ -23,7 +23,7 @@ from duet_core.errors import ModelError
 from duet_core.grid import Grid
 from duet_core.layout import Request
 from duet_core.methods import find_method
-from duet_core.opening import load_weights, prepare
+from duet_core.opening import Opening, load_weights, prepare
 from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
 from duet_core.processors import load_processor
@@ -214,5 +214,9 @@ def open_model(
     """
     opening = prepare(name, choose_target(device, dtype, quantize, attention))
     opening.check_memory()
-    opening = opening.fetched()
+    return read_model(name, opening.fetched())
+
+
+def read_model(name: str, opening: Opening) -> Model:
+    """Read the weights and the processor of a checkpoint whose files are all here; `open_model` in one step."""
     return Model(name, wrap(load_weights(opening)), load_processor(str(opening.place)))

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-)
 from tqdm import tqdm
 
-from duet_core.checkpoint import unreachable
-from duet_core.errors import DuetError, ModelError, ModelNotFound, ModelTooLarge, ModelUnreachable
+from duet_core.checkpoint import told
+from duet_core.errors import ModelError, ModelTooLarge
 from duet_core.files import count_weights
 from duet_core.memory import in_gb
 
@@ -91,36 +82,6 @@ def bars_that(report: Report, total: int) -> type[tqdm]:
             return None
 
     return Bars
-
-
-@contextmanager
-def told(name: str) -> Iterator[None]:
-    """Turn whatever goes wrong with the hub into one of our sentences."""
-    try:
-        yield
-    except DuetError:
-        raise
-    except Exception as error:  # the transport's own classes differ between versions of the hub library
-        raise _sentence(name, error) from error
-
-
-def _sentence(name: str, error: Exception) -> ModelError:
-    """Return the sentence for an error of the hub library; of two that fit, the narrower."""
-    if isinstance(error, GatedRepoError):
-        return ModelUnreachable(f"The repository {name} is gated; accept its terms on the hub and log in.")
-    if isinstance(error, RepositoryNotFoundError | HFValidationError):
-        return ModelNotFound(f"The hub has no model {name}; check the spelling.")
-    if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-        return ModelError(f"{name} holds no config.json; give a checkpoint in the format of transformers.")
-    if _is_full(error):
-        return ModelTooLarge(f"The disk got full while {name} was downloaded; make room, or choose a smaller model.")
-    return unreachable(name)
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that the disk is full."""
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    return full or (error is not None and _is_full(error.__cause__ or error.__context__))
 
 
 def _check_disk(name: str, size: int) -> None:

@@ -77,14 +77,19 @@ def cls_evidence(seen: Seen) -> Evidence:
 
 
 def received_evidence(seen: Seen) -> Evidence:
-    """Compute how much attention every patch receives, mean over heads and summed over queries, one head at a time.
+    """Score every patch by the attention it receives, as encoders without CLS do (SigLIP, in the published code)."""
+    return Evidence(attention_received(seen), seen.keys.mean(dim=1))
 
-    This is the score of encoders without CLS (the published code's, for Qwen2.5-VL and SigLIP).
+
+def attention_received(seen: Seen) -> Tensor:
+    """Return how much attention every patch receives [I, N] fp32: mean over heads, summed over queries.
+
+    One head is looked at after the other, so that no attention map of all heads is ever made.
     """
-    scores = torch.zeros(seen.keys.shape[0], seen.keys.shape[2], device=seen.keys.device)
+    received = torch.zeros(seen.keys.shape[0], seen.keys.shape[2], device=seen.keys.device)
     for query, keys in zip(seen.query.unbind(1), seen.keys.unbind(1), strict=True):  # (I, N, Dh) each
-        scores += ((query @ keys.transpose(1, 2)).float() * seen.scale).softmax(dim=-1).sum(dim=1)  # (I, N)
-    return Evidence(scores / seen.keys.shape[1], seen.keys.mean(dim=1))
+        received += ((query @ keys.transpose(1, 2)).float() * seen.scale).softmax(dim=-1).sum(dim=1)  # (I, N)
+    return received / seen.keys.shape[1]
 
 
 def _heads(projected: Tensor, heads: int) -> Tensor:

@@ -364,8 +364,8 @@ def test_the_model_before_is_gone_before_the_next_one_is_read(folders, monkeypat
     held = Shelf()
     before = weakref.ref(take(held, folders[0], held_models=1).backbone.model)
     seen = []
-    real = shelf.open_model
-    monkeypatch.setattr(shelf, "open_model", lambda *a, **k: seen.append(before() is None) or real(*a, **k))
+    real = shelf.read_model
+    monkeypatch.setattr(shelf, "read_model", lambda *a, **k: seen.append(before() is None) or real(*a, **k))
     gc.disable()  # nobody but us frees it
     try:
         assert take(held, folders[1], held_models=1).name == folders[1]
@@ -378,7 +378,7 @@ def test_models_give_way_when_memory_is_short(folders, monkeypatch):
     held = Shelf()
     first, second = (take(held, name, held_models=3) for name in folders[:2])
     take(held, folders[0], held_models=3)
-    rooms = iter([10**12, 0, 10**12, 10**12])  # before the download, then until one has gone, then for open_model
+    rooms = iter([10**12, 0, 10**12, 10**12])  # before the download, then until one has gone, then once more
     monkeypatch.setattr(opening, "free_bytes", lambda device: next(rooms))
     take(held, folders[2], held_models=3)
     assert held.get(folders[0]) is first and held.get(folders[1]) is None

@@ -19,7 +19,7 @@ from duet_core.backbones.base import Backbone, Pixels
 from duet_core.backbones.eye import Eye
 from duet_core.errors import PictureError, PlanError
 from duet_core.plan import Size
-from duet_core.vision import Evidence, Seen
+from duet_core.vision import Evidence, Seen, attention_received
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,7 @@ class Qwen(Backbone):
     def evidence(self, seen: Seen) -> Evidence:
         """Score every merged token: how much attention its patches receive, and their keys, both in the mean."""
         many = self.merge_size**2
-        received = torch.zeros(seen.keys.shape[0], seen.keys.shape[2], device=seen.keys.device)  # (I, patches)
-        for query, keys in zip(seen.query.unbind(1), seen.keys.unbind(1), strict=True):  # one head at a time
-            received += ((query @ keys.transpose(1, 2)).float() * seen.scale).softmax(-1).sum(1)
-        scores = (received / seen.keys.shape[1]).unflatten(1, (-1, many)).mean(2)  # (I, N)
+        scores = attention_received(seen).unflatten(1, (-1, many)).mean(2)  # (I, N)
         return Evidence(scores, seen.keys.mean(dim=1).unflatten(1, (-1, many)).mean(2))
 
     def project(self, features: Tensor) -> Tensor:

@@ -14,24 +14,20 @@ _STILL_BRANDS = {b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1"}
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")
 _PLAYLISTS = (b"ffconcat", b"#EXTM3U", b"[playlist]", b"#EXTINF")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_NAMES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv"}
+NAMES = {".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".ogv"}
 _MOST_BOXES = 10_000
 _LAST_PAGE = 65_307  # the largest page of an Ogg file, in bytes
 
 
 def is_clip(path: Path) -> bool:
     """Whether a file is to be read as a clip, by its first bytes or its name; reading tells what else is wrong."""
-    head = b""
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(64)
-    return bool(_suffix(head)) or path.suffix.lower() in _NAMES
+    head = _head(path) if path.is_file() else b""
+    return bool(_suffix(head)) or path.suffix.lower() in NAMES
 
 
 def suffix_of(path: Path) -> str:
     """Return the extension that a clip's first bytes earn it; a ClipError refuses every other file."""
-    with path.open("rb") as file:
-        head = file.read(64)
+    head = _head(path)
     suffix = _suffix(head)
     if suffix:
         return suffix
@@ -40,6 +36,11 @@ def suffix_of(path: Path) -> str:
     if head.startswith(_PICTURES) or _is_webp(head) or head[4:8] == b"ftyp":
         raise ClipError(refusals.A_PICTURE)
     raise ClipError(refusals.NOT_A_CLIP)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(64)
 
 
 def check_whole(path: Path, suffix: str) -> None:
