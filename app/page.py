@@ -94,7 +94,7 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
         [given.picture, given.model], [beside.hint, *about], **LIGHT,
     )  # fmt: skip
     gr.on(
-        [given.clip.change, given.count.release, given.rule.change, given.times.submit, beside.clip_tab.select],
+        [given.clip.change, given.count.change, given.rule.change, given.times.submit, beside.clip_tab.select],
         desk.clip_changed, [given.clip, *given.frames, given.model],
         [beside.strip, beside.clip_hint, *about], trigger_mode="always_last", show_progress_on=beside.strip,
         concurrency_limit=4, **PRIVATE,

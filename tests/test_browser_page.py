@@ -230,6 +230,7 @@ def test_a_clip_of_ones_own_is_answered_and_drawn_in_its_shape(page, name, shape
     page.locator("#reduction input[type=number]").fill("93")
     page.keyboard.press("Tab")
     expect(page.locator("#tokens")).to_contain_text(f"of {frames * 576:,} tokens")
+    expect(page.locator("#frames img")).to_have_count(frames)
     page.locator("#suggestions button").first.click()
     expect(page.locator("#question textarea")).to_have_value("What happens in the clip?")
     ask(page)
