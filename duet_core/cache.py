@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _ROOM = 64  # tokens a buffer grows by at least, so that decoding copies the cache once, not once a token
 
@@ -36,6 +36,12 @@ def _roomier(buffer: Tensor, needed: int) -> Tensor:
     return grown
 
 
+def _picked(buffer: Tensor, slots: list[Tensor]) -> Tensor:
+    """Gather each sample's slots of [B, Hkv, capacity, dh]; shorter ones are padded with zeros."""
+    rows = [sample[:, own].transpose(0, 1) for sample, own in zip(buffer, slots, strict=True)]  # (k, Hkv, dh) each
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True).transpose(1, 2).contiguous()  # (B, Hkv, k, dh)
+
+
 @dataclass(slots=True)
 class KVCache:
     """One `LayerCache` per layer; its `update` is what transformers' attention modules call."""
@@ -48,6 +54,12 @@ class KVCache:
             return self.layers[layer_idx].append(keys, values)
         self.layers[layer_idx] = LayerCache(keys, values, keys.shape[2])
         return keys, values
+
+    def keep(self, layer: int, slots: list[Tensor]) -> None:
+        """Leave only some slots [k] (ascending, one list per sample) of a layer, packed to the left."""
+        own = self.layers[layer]
+        longest = max(len(some) for some in slots)
+        self.layers[layer] = LayerCache(_picked(own.keys, slots), _picked(own.values, slots), longest)
 
     @property
     def lengths(self) -> list[int]:

@@ -8,77 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from duet_core.boundary import Boundary, Rotary, Stack, Stay, Tokens, causal_mask
 from duet_core.cache import KVCache, hidden_slots
-from duet_core.pruning import text_to_vision
 from duet_core.timing import Stopwatch
-
-Rotary = tuple[Tensor, Tensor]
-
-
-class Stack(Protocol):
-    """What the loop needs of a language model."""
-
-    @property
-    def layers(self) -> Sequence[nn.Module]:
-        """The decoder layers in order."""
-
-    @property
-    def needs_causal_mask(self) -> bool:
-        """Whether attention gets no causal mask unless we pass one (eager attention does not mask by itself)."""
-
-    def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
-        """Return (cos, sin), each [B, T, dh], for positions [B, T] or [3, B, T]."""
-
-    def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE.
-
-        `hidden` [T, D] is one sample without padding, `rows` [R] its query tokens, `rotary` (cos, sin) [T, dh].
-        """
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return [..., vocabulary] for final hidden states [..., D]."""
-
-
-@dataclass(slots=True)
-class Tokens:
-    """The sequences of a batch between two layers.
-
-    `hidden` [B, T, D]; `lengths` real tokens per sample; per sample int64 places in the sequence: `visual` [n],
-    `queries` [R] (whose attention ranks the visual tokens) and `text`; `origin` [n]: the number that each visual token
-    had when it entered the language model. `positions` [3, B, T]: those of families whose tokens keep theirs; without
-    them, positions are compact, 0..T-1.
-    """
-
-    hidden: Tensor
-    lengths: list[int]
-    visual: list[Tensor]
-    text: list[Tensor]
-    queries: list[Tensor]
-    origin: list[Tensor]
-    positions: Tensor | None = None
-
-
-@dataclass(slots=True)
-class Boundary:
-    """What a method may look at before a layer runs."""
-
-    layer: int
-    entering: list[int]  # visual tokens per sample that entered the language model
-    origin: list[Tensor]
-    _score: Callable[[], list[Tensor]]
-    scores: list[Tensor] | None = None
-
-    def attention(self) -> list[Tensor]:
-        """Return per sample the attention [n] fp32 each visual token gets from the query tokens, in the next layer."""
-        if self.scores is None:
-            self.scores = self._score()
-        return self.scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,70 +35,102 @@ class Cut:
 class Passed:
     """What running all layers left: the `tokens` after the last one, and per layer what happened on the way.
 
-    `lengths` and `visual_counts` [layer][sample]: real tokens, and visual ones among them, that the layer saw.
+    `lengths` [layer][sample]: real tokens that the layer saw; `visual` and `origin` [layer][sample] [n] int64: where
+    the visual ones among them lay, and their numbers at entry.
     """
 
     tokens: Tokens
     lengths: list[list[int]] = field(default_factory=list)
-    visual_counts: list[list[int]] = field(default_factory=list)
+    visual: list[list[Tensor]] = field(default_factory=list)
+    origin: list[list[Tensor]] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
+
+    @property
+    def visual_counts(self) -> list[list[int]]:
+        """Visual tokens that each layer saw, [layer][sample]."""
+        return [[len(own) for own in samples] for samples in self.visual]
+
+    def note(self, tokens: Tokens) -> None:
+        """Write down what a layer is about to see."""
+        self.lengths.append(tokens.lengths)
+        self.visual.append(tokens.visual)
+        self.origin.append(tokens.origin)
 
 
 @dataclass(slots=True)
 class Prefilled:
     """The state after a prefill: `logits` [B, vocabulary] at each last token, caches, real lengths [layer][sample].
 
-    `following` [B] int64: the position of the first decoded token where positions are not compact.
+    `cached` [layer][sample]: the keys that a layer still has, fewer than `lengths` where a method trims its cache.
+    `following` [A, B] int64: the positions of the first decoded token where positions are not compact.
     """
 
     logits: Tensor
     cache: KVCache
     lengths: list[list[int]]
     visual_counts: list[list[int]]
-    cuts: list[Cut] = field(default_factory=list)
+    cuts: list[Cut]
+    cached: list[list[int]]
     following: Tensor | None = None
 
 
-Choose = Callable[[Boundary], list[Tensor] | None]
+Choose = Callable[[Boundary], Stay | None]
 
 
 def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, cache: KVCache | None = None) -> Passed:
-    """Run all layers over whole sequences, asking `choose` before each layer which visual tokens stay.
+    """Run all layers over whole sequences, asking `choose` before each layer which visual tokens stay; None keeps all.
 
-    `choose` returns ascending indices into each sample's current visual tokens, or None to keep all. Without a `cache`
-    nothing is cached, and gradients flow to the hidden states (training). Spans `select` and `prefill` of the watch
-    take the time.
+    Without a `cache` nothing is cached, and gradients flow to the hidden states (training). Spans `select` and
+    `prefill` of the watch take the time.
     """
     entering = [visual.shape[0] for visual in tokens.visual]
-    passed = Passed(tokens)
+    passed, first, before = Passed(tokens), tokens, tokens
     rotary, mask = _positions(stack, tokens)
     for number, layer in enumerate(stack.layers):
         with watch.span("select"):
-            boundary = Boundary(number, entering, tokens.origin, partial(_scores, stack, layer, tokens, rotary))
-            chosen = choose(boundary)
-            if chosen is not None:
-                before, tokens = tokens, keep_only(tokens, chosen)
-                passed.cuts.append(Cut(number, before.origin, tokens.origin, boundary.scores))
+            boundary = Boundary(number, entering, tokens, before, first, stack, rotary)
+            stay = choose(boundary)
+            if stay is not None:
+                tokens = keep_only(tokens, stay)
+                passed.cuts.append(Cut(number, boundary.origin, tokens.origin, stay.scores or boundary.scores))
                 rotary, mask = _shorter(stack, tokens, rotary, mask)
+        passed.note(tokens)
         with watch.span("prefill"):
-            hidden = run_layer(layer, tokens.hidden, rotary, mask, cache)
-            tokens = replace(tokens, hidden=hidden)
-        passed.lengths.append(tokens.lengths)
-        passed.visual_counts.append([visual.shape[0] for visual in tokens.visual])
+            before, tokens = tokens, replace(tokens, hidden=run_layer(layer, tokens.hidden, rotary, mask, cache))
     passed.tokens = tokens
     return passed
 
 
-def prefill(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch) -> Prefilled:
-    """Run all layers over the prompt as `run_layers` does, and read off the logits at each last token."""
+def prefill(
+    stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, trims: Callable[[int], bool] | None = None
+) -> Prefilled:
+    """Run all layers over the prompt as `run_layers` does, and read off the logits at each last token.
+
+    `trims(layer)`: whether the layer's cache loses the visual tokens that the last layer did not see.
+    """
     cache = KVCache()
     passed = run_layers(stack, tokens, choose, watch, cache)
     with watch.span("prefill"):
         hidden = passed.tokens.hidden
         rows = torch.tensor([length - 1 for length in passed.tokens.lengths], device=hidden.device)
         logits = stack.logits(hidden[torch.arange(len(rows), device=hidden.device), rows])  # (B, V)
-    following = None if tokens.positions is None else tokens.positions.amax(dim=(0, 2)) + 1  # (B,)
-    return Prefilled(logits, cache, passed.lengths, passed.visual_counts, passed.cuts, following)
+    with watch.span("select"):
+        cached = [_trimmed(cache, passed, at) if trims and trims(at) else own for at, own in enumerate(passed.lengths)]
+    counts, positions = passed.visual_counts, tokens.positions
+    following = None if positions is None else positions.amax(2).amax(0, keepdim=True).expand(len(positions), -1) + 1
+    return Prefilled(logits, cache, passed.lengths, counts, passed.cuts, cached, following)
+
+
+def _trimmed(cache: KVCache, passed: Passed, layer: int) -> list[int]:
+    """Take the visual tokens that did not reach the end out of a layer's cache; returns what is left per sample."""
+    kept = []
+    for sample, length in enumerate(passed.lengths[layer]):
+        stayed = torch.isin(passed.origin[layer][sample], passed.origin[-1][sample])
+        left = torch.ones(length, dtype=torch.bool, device=stayed.device)
+        left[passed.visual[layer][sample]] = stayed
+        kept.append(left.nonzero().flatten())
+    cache.keep(layer, kept)
+    return [len(own) for own in kept]
 
 
 def decode(stack: Stack, done: Prefilled, embedded: Tensor, step: int) -> Tensor:
@@ -173,10 +141,10 @@ def decode(stack: Stack, done: Prefilled, embedded: Tensor, step: int) -> Tensor
     """
     hidden, rotaries = embedded, {}
     for number, layer in enumerate(stack.layers):
-        lengths = tuple(done.lengths[number])
+        lengths = tuple(done.cached[number])
         if lengths not in rotaries:
-            places = torch.tensor(lengths, device=hidden.device) if done.following is None else done.following
-            rotary = stack.rotary(_three(places.unsqueeze(-1) + step, done.following), hidden)
+            places = torch.tensor([lengths], device=hidden.device) if done.following is None else done.following
+            rotary = stack.rotary(_plain(places.unsqueeze(-1) + step), hidden)
             rotaries[lengths] = rotary, _cached_mask(lengths, step, hidden)
         rotary, mask = rotaries[lengths]
         hidden = run_layer(layer, hidden, rotary, mask, done.cache)
@@ -190,49 +158,50 @@ def run_layer(layer: nn.Module, hidden: Tensor, rotary: Rotary, mask: Tensor | N
     return out[0] if isinstance(out, tuple) else out
 
 
-def keep_only(tokens: Tokens, chosen: list[Tensor]) -> Tokens:
-    """Return the sequences with only the chosen visual tokens left (indices into each sample's current ones)."""
-    visual = [places[keep] for places, keep in zip(tokens.visual, chosen, strict=True)]
+def keep_only(tokens: Tokens, stay: Stay) -> Tokens:
+    """Return the sequences with only the visual tokens left that stay, in the states that they go on with."""
+    visual = [places[keep] for places, keep in zip(tokens.visual, stay.keep, strict=True)]
     index = [torch.cat(parts).sort().values for parts in zip(tokens.text, visual, strict=True)]  # (T',) each
 
     def moved(places: list[Tensor]) -> list[Tensor]:
         return [torch.searchsorted(left, place) for left, place in zip(index, places, strict=True)]
 
-    rows = [row[left] for row, left in zip(tokens.hidden, index, strict=True)]
+    rows, visual = [row[left] for row, left in zip(tokens.hidden, index, strict=True)], moved(visual)
+    if stay.states is not None:
+        changes = zip(rows, visual, stay.states, strict=True)
+        rows = [row.index_copy(0, places, own.to(row.dtype)) for row, places, own in changes]
     return Tokens(
         hidden=nn.utils.rnn.pad_sequence(rows, batch_first=True),  # (B, T', D)
         lengths=[left.shape[0] for left in index],
-        visual=moved(visual),
+        visual=visual,
         text=moved(tokens.text),
         queries=moved(tokens.queries),
-        origin=[origin[keep] for origin, keep in zip(tokens.origin, chosen, strict=True)],
+        origin=[origin[keep] for origin, keep in zip(tokens.origin, stay.keep, strict=True)],
         positions=None if tokens.positions is None else _moved_positions(tokens.positions, index),
     )
 
 
 def pad_positions(positions: Sequence[Tensor]) -> Tensor:
-    """Return [3, B, T] of each sample's positions [3, t]."""
-    return nn.utils.rnn.pad_sequence([own.T for own in positions], batch_first=True).permute(2, 0, 1)  # (3, B, T)
+    """Return [A, B, T] of each sample's positions [A, t]."""
+    return nn.utils.rnn.pad_sequence([own.T for own in positions], batch_first=True).permute(2, 0, 1)  # (A, B, T)
 
 
 def _moved_positions(positions: Tensor, index: list[Tensor]) -> Tensor:
     return pad_positions([positions[:, sample, left] for sample, left in enumerate(index)])
 
 
-def _three(places: Tensor, following: Tensor | None) -> Tensor:
-    """Return positions [B, 1] as they are, or [3, B, 1] where a family has three of them."""
-    return places if following is None else places.expand(3, -1, -1)
+def _plain(positions: Tensor) -> Tensor:
+    """Return positions [A, B, T] as a rotary embedding takes them: [B, T] where there is one of each."""
+    return positions[0] if len(positions) == 1 else positions
 
 
 def _positions(stack: Stack, tokens: Tokens) -> tuple[Rotary, Tensor | None]:
     """Return RoPE for all positions and, where attention needs one, the causal mask [1, 1, T, T]."""
     hidden = tokens.hidden
-    places = torch.arange(hidden.shape[1], device=hidden.device)
-    mask = None
-    if stack.needs_causal_mask:
-        mask = hidden.new_zeros(len(places), len(places))
-        mask = mask.masked_fill(places > places.unsqueeze(-1), torch.finfo(hidden.dtype).min)[None, None]
-    return stack.rotary(places.unsqueeze(0) if tokens.positions is None else tokens.positions, hidden), mask
+    mask = causal_mask(hidden) if stack.needs_causal_mask else None
+    if tokens.positions is not None:
+        return stack.rotary(_plain(tokens.positions), hidden), mask
+    return stack.rotary(torch.arange(hidden.shape[1], device=hidden.device).unsqueeze(0), hidden), mask
 
 
 def _shorter(stack: Stack, tokens: Tokens, rotary: Rotary, mask: Tensor | None) -> tuple[Rotary, Tensor | None]:
@@ -241,7 +210,7 @@ def _shorter(stack: Stack, tokens: Tokens, rotary: Rotary, mask: Tensor | None) 
     mask = None if mask is None else mask[..., :length, :length]
     if tokens.positions is None:
         return (cos[:, :length], sin[:, :length]), mask
-    return stack.rotary(tokens.positions, tokens.hidden), mask
+    return stack.rotary(_plain(tokens.positions), tokens.hidden), mask
 
 
 def _cached_mask(lengths: Sequence[int], step: int, like: Tensor) -> Tensor | None:
@@ -252,15 +221,3 @@ def _cached_mask(lengths: Sequence[int], step: int, like: Tensor) -> Tensor | No
     slots = torch.arange(longest + step + 1, device=like.device)
     ends = torch.tensor(lengths, device=like.device).unsqueeze(-1)
     return hidden_slots((slots < ends) | (slots >= longest), like.dtype)  # (B, 1, 1, K)
-
-
-def _scores(stack: Stack, layer: nn.Module, tokens: Tokens, rotary: Rotary) -> list[Tensor]:
-    """Score each sample's visual tokens with the next layer's own norm, projections and RoPE; no gradient flows."""
-    scores = []
-    with torch.no_grad():
-        for sample, length in enumerate(tokens.lengths):
-            states = tokens.hidden[sample, :length]  # (T, D)
-            cos, sin = (part[sample % len(part), :length] for part in rotary)  # (T, dh)
-            q, k = stack.query_key(layer, states, tokens.queries[sample], (cos, sin))
-            scores.append(text_to_vision(q, k, tokens.queries[sample], tokens.visual[sample]))
-    return scores

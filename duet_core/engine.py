@@ -7,7 +7,7 @@ picture after stage 1, D width, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from duet_core.devices import choose_target
 from duet_core.errors import ModelError
 from duet_core.grid import Grid
 from duet_core.layout import Request
-from duet_core.methods import find_method
+from duet_core.methods import build_method, find_method
 from duet_core.opening import Opening, load_weights, prepare
 from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
@@ -64,18 +64,23 @@ class Model:
         budget: float | None = None,
         frames: int | None = None,
         encoded: Encoded | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Plan:
         """Return the plan of a method for a reduction in [0, 1) or a budget of average visual tokens per layer.
 
         For a clip of so many `frames` the budget is that of all its frames together; without them, of one picture. A
         model whose pictures differ in their tokens needs the `encoded` one, which serves any model. The average lands
-        within one token of the target. Raises a PlanError for a value or method that does not exist.
+        within one token of the target, or as close as the method can come. `settings`: further numbers of the method,
+        by the names of its fields. Raises a PlanError for a value, method or setting that does not exist.
         """
         chosen = find_method(method)
         if method == "none" and reduction is None and budget is None:
             return Plan(method="none")
         size = self.backbone.size(frames) if encoded is None else encoded.size
-        return chosen.schedule(target_budget(size, reduction, budget), size)
+        plan = chosen.schedule(target_budget(size, reduction, budget), size)
+        plan = replace(plan, settings=tuple((settings or {}).items()))
+        build_method(plan)
+        return plan
 
     @torch.inference_mode()
     def encode(self, picture: Picture) -> Encoded:
@@ -100,9 +105,10 @@ class Model:
     ) -> Iterator[Trace | str | Cost]:
         """Yield the trace, then pieces of the answer as they come, then the cost; closing it stops the run."""
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
-        request, sample = self._asked(question, encoded, plan)
-        watch = Stopwatch(self.backbone.device)
-        run = running.prefill(self.backbone, self._enter(encoded, plan, watch), [request], [sample], plan, watch)
+        asked, watch = self._asked(question, encoded, plan), Stopwatch(self.backbone.device)
+        request, sample = asked
+        entered = self._enter(encoded, plan, watch, asked)
+        run = running.prefill(self.backbone, entered, [request], [sample], plan, watch)
         yield run.trace
         speech = Speech(self._require_processor().tokenizer)
         for step in running.decode(self.backbone, run, max_new_tokens):
@@ -114,12 +120,16 @@ class Model:
     ) -> list[str]:
         """Answer many questions about one picture in batches; the texts are those that `ask` gives one by one.
 
-        The picture is encoded and stage 1 is run once for all of them.
+        The picture is encoded and stage 1 is run once for all of them, or for each where a method's stage 1 asks.
         """
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
+        if find_method(plan.method).asks and len(questions) > 1:
+            return [text for one in questions for text in self.ask_all(encoded, [one], plan, max_new_tokens)]
         asked = [self._asked(question, encoded, plan) for question in questions]
         watch = Stopwatch(self.backbone.device)
-        entered = self._enter(encoded, plan, watch)
+        if not asked:
+            return []
+        entered = self._enter(encoded, plan, watch, asked[0])
         saved = encoded.grid.frames * (encoded.size.tokens - entered.visual.shape[1])
         most = BATCH_BYTES // kv_bytes(self.backbone.layer_shape, [1] * self.layers)
         texts: list[str] = []
@@ -155,8 +165,8 @@ class Model:
         eye, watch = self.backbone.eye(holds_clips(inputs)), Stopwatch(self.backbone.device)
         with torch.inference_mode(), watch.span("encode"):
             seen = self.backbone.see(eye, inputs)
-        entered = running.enter(self.backbone, eye, seen, plan, watch)
         samples = running.deal_out(eye, seen.rows_cols, requests)
+        entered = running.enter(self.backbone, eye, seen, plan, watch, requests, samples)
         return running.prefill(self.backbone, entered, requests, samples, plan, watch)
 
     def generate(
@@ -183,8 +193,9 @@ class Model:
         guides = prompt.words if by_words and plan.layers else ()
         return request, Sample(range(frames), encoded.grid, tokens * frames, guides)
 
-    def _enter(self, encoded: Encoded, plan: Plan, watch: Stopwatch) -> Entered:
-        return running.enter(self.backbone, encoded.eye, encoded.seen, plan, watch)
+    def _enter(self, encoded: Encoded, plan: Plan, watch: Stopwatch, asked: tuple[Request, Sample]) -> Entered:
+        request, sample = asked
+        return running.enter(self.backbone, encoded.eye, encoded.seen, plan, watch, [request], [sample])
 
     def _text(self, ids: list[int]) -> str:
         speech = Speech(self._require_processor().tokenizer)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from duet_core.decoder import Tokens, pad_positions
+from duet_core.boundary import Tokens
+from duet_core.decoder import pad_positions
 from duet_core.errors import PictureError, QuestionError
 from duet_core.plan import Queries
 
@@ -45,8 +46,8 @@ def count_pictures(ids: Sequence[int], image_token: int, placeholders: int) -> i
     return found // placeholders
 
 
-def place(ids: Sequence[int], image_token: int, placeholders: int, entering: int) -> Places:
-    """Give each picture's run of placeholders `entering` places instead; text keeps its order around them."""
+def place(ids: Sequence[int], image_token: int, placeholders: int, entering: Sequence[int]) -> Places:
+    """Give each picture's run of placeholders as many places as `entering` says; text keeps its order around them."""
     text: list[int] = []
     visual: list[int] = []
     moved: dict[int, int] = {}
@@ -54,9 +55,10 @@ def place(ids: Sequence[int], image_token: int, placeholders: int, entering: int
     at, old = 0, 0
     while old < len(ids):
         if ids[old] == image_token:
+            many = entering[len(runs)]
             runs.append(old)
-            visual += range(at, at + entering)
-            at, old = at + entering, old + placeholders
+            visual += range(at, at + many)
+            at, old = at + many, old + placeholders
         else:
             moved[old] = at
             text.append(at)
@@ -64,15 +66,15 @@ def place(ids: Sequence[int], image_token: int, placeholders: int, entering: int
     return Places(text, visual, moved, at, runs)
 
 
-def sources(places: Places, seats: Tensor) -> Tensor:
+def sources(places: Places, seats: Sequence[Tensor]) -> Tensor:
     """Return the place in the prompt that each token of the sequence has, [T] int64.
 
-    `seats` [F, n1]: which of its picture's placeholders each visual token of F pictures stands for.
+    `seats` [n1]: of each picture, which of its placeholders each visual token stands for.
     """
-    source = seats.new_zeros(places.length)
-    source[torch.tensor(places.text, device=seats.device)] = torch.tensor(list(places.moved), device=seats.device)
-    runs = torch.tensor(places.runs, device=seats.device).unsqueeze(-1)  # (F, 1)
-    source[torch.tensor(places.visual, device=seats.device)] = (seats + runs).flatten()
+    visual = torch.cat([own + run for own, run in zip(seats, places.runs, strict=True)])  # (n,)
+    source = visual.new_zeros(places.length)
+    source[visual.new_tensor(places.text)] = visual.new_tensor(list(places.moved))
+    source[visual.new_tensor(places.visual)] = visual
     return source
 
 
@@ -104,7 +106,7 @@ def lay_out(
 ) -> Tokens:
     """Return the packed batch: `visual[b]` [n, D] are sample b's projected visual tokens, picture after picture.
 
-    `positions[b]` [3, T]: where positions are no mere count, those of the sample's tokens.
+    `positions[b]` [A, T]: where positions are no mere count, those of the sample's tokens.
     """
     device = visual[0].device
     rows = []

@@ -49,9 +49,9 @@ def merge(hidden: Tensor, keys: Tensor, scores: Tensor, dominant: int, contextua
     pool = order[:, dominant : dominant + n_pool]  # (B, p)
     chosen = order[:, :dominant].sort(dim=-1).values  # (B, d)
     anchors, members = _split_pool(pool, max(1, contextual))
-    assign = _nearest(keys, anchors, members)  # (B, m)
-    contextual_tokens = _rows(hidden, anchors) + _means(_rows(hidden, members), assign, anchors.shape[1])
-    tokens = torch.cat([_rows(hidden, chosen), contextual_tokens], dim=1)  # (B, n1, D)
+    assign = nearest(keys, anchors, members)  # (B, m)
+    contextual_tokens = rows_of(hidden, anchors) + means(rows_of(hidden, members), assign, anchors.shape[1])
+    tokens = torch.cat([rows_of(hidden, chosen), contextual_tokens], dim=1)  # (B, n1, D)
     return Merged(tokens, chosen, anchors, members, assign)
 
 
@@ -64,16 +64,16 @@ def _split_pool(pool: Tensor, contextual: int) -> tuple[Tensor, Tensor]:
     return pool[:, anchors.to(pool.device)], pool[:, members.to(pool.device)]  # (B, c), (B, m)
 
 
-def _nearest(keys: Tensor, anchors: Tensor, members: Tensor) -> Tensor:
+def nearest(keys: Tensor, anchors: Tensor, members: Tensor) -> Tensor:
     """Return [B, m]: for each member the number of the anchor whose key is most alike (cosine)."""
     if members.shape[1] == 0:
         return members.new_zeros(members.shape)
-    ours, theirs = (F.normalize(_rows(keys, index).float(), dim=-1) for index in (members, anchors))
+    ours, theirs = (F.normalize(rows_of(keys, index).float(), dim=-1) for index in (members, anchors))
     alike = ours @ theirs.transpose(1, 2)  # (B, m, c)
     return alike.argmax(dim=-1)  # (B, m)
 
 
-def _means(features: Tensor, assign: Tensor, n_anchors: int) -> Tensor:
+def means(features: Tensor, assign: Tensor, n_anchors: int) -> Tensor:
     """Return [B, c, D]: the mean of each anchor's members, zero for a lone anchor (summed in fp32)."""
     belongs = F.one_hot(assign, max(1, n_anchors))[..., :n_anchors].float()  # (B, m, c)
     sums = belongs.transpose(1, 2) @ features.float()  # (B, c, D)
@@ -81,6 +81,6 @@ def _means(features: Tensor, assign: Tensor, n_anchors: int) -> Tensor:
     return (sums / counts).to(features.dtype)
 
 
-def _rows(values: Tensor, index: Tensor) -> Tensor:
+def rows_of(values: Tensor, index: Tensor) -> Tensor:
     """Gather [B, k, D] from [B, N, D] by [B, k]."""
     return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

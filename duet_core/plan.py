@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from duet_core.errors import PlanError
 
@@ -27,7 +27,8 @@ class Plan:
     `dominant`: tokens kept unchanged in stage 1, CLS included; None keeps every patch and skips stage 1.
     `contextual`: merged tokens; `cluster_width`: patches pooled per contextual token. Before the language-model layer
     `layers[i]` (0-based) `int(n1 * keep[i])` of the n1 entering visual tokens are kept. `queries`: whose attention
-    ranks them (engine.md, stage 2). `seed` is for methods that draw at random.
+    ranks them (engine.md, stage 2). `seed` is for methods that draw at random; `settings`: further ones of the method,
+    (name, value) each.
     """
 
     method: str = "duet"
@@ -38,6 +39,7 @@ class Plan:
     keep: tuple[float, ...] = ()
     queries: Queries = "salient"
     seed: int = 0
+    settings: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse numbers that no model could run; a PlanError says which."""
@@ -164,7 +166,7 @@ def _tuned(plan: Plan, entering: int, target: float, n_layers: int) -> Plan:
     def keeping(tokens: int) -> Plan:
         return replace(plan, keep=((tokens + 0.5) / entering, *plan.keep[1:]))
 
-    return _closest(keeping, range(entering), entering, target, n_layers)
+    return closest_plan(keeping, range(entering), entering, target, n_layers)
 
 
 def _milder(base: Plan, target: float, size: Size) -> Plan:
@@ -175,10 +177,10 @@ def _milder(base: Plan, target: float, size: Size) -> Plan:
         t = step / steps[-1]
         return replace(base, keep=tuple(ratio + (1.0 - ratio) * t for ratio in base.keep))
 
-    return _closest(at, steps, size.total, target, size.layers)
+    return closest_plan(at, steps, size.total, target, size.layers)
 
 
-def _closest(plan_at: Callable[[int], Plan], steps: range, entering: int, target: float, n_layers: int) -> Plan:
+def closest_plan(plan_at: Callable[[int], Plan], steps: range, entering: int, target: float, n_layers: int) -> Plan:
     """Return the plan of the step whose average comes closest to the target; averages must rise with the steps."""
 
     def average(step: int) -> float:

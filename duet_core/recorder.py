@@ -36,19 +36,20 @@ def everything(look: Look, keeps_cls: bool) -> Selection:
 
 def record_all(method: str, samples: list[Sample], selection: Selection, done: Prefilled) -> tuple[Trace, ...]:
     """Return the trace of each sample of a prefilled batch."""
-    fates, entering = selection.fates(), selection.tokens.shape[1]
-    return tuple(_record(method, sample, number, fates, entering, done) for number, sample in enumerate(samples))
+    fates, counts = selection.fates(), selection.counts
+    return tuple(_record(method, sample, number, fates, counts, done) for number, sample in enumerate(samples))
 
 
-def _record(method: str, sample: Sample, number: int, fates: Fates, entering: int, done: Prefilled) -> Trace:
-    token_of = _numbered(fates.token_of, sample.pictures, entering)
+def _record(method: str, sample: Sample, number: int, fates: Fates, counts: list[int], done: Prefilled) -> Trace:
+    token_of = _numbered(fates.token_of, sample.pictures, counts[sample.pictures.start : sample.pictures.stop])
+    patches = [fates.joined.shape[1]] * len(sample.pictures)
     return Trace(
         method=method,
         grid=sample.grid,
         full=sample.full,
         tokens_per_layer=tuple(counts[number] for counts in done.visual_counts),
         fate=_flat(fates.fate, sample.pictures).astype(np.uint8),
-        joined=_numbered(fates.joined, sample.pictures, fates.joined.shape[1]).astype(np.int32),
+        joined=_numbered(fates.joined, sample.pictures, patches).astype(np.int32),
         died_at=_deaths(token_of, done.cuts, number),
         stage1_scores=_flat(fates.scores, sample.pictures).astype(np.float32),
         drops=tuple(_drop(cut, number, token_of) for cut in done.cuts),
@@ -56,10 +57,10 @@ def _record(method: str, sample: Sample, number: int, fates: Fates, entering: in
     )
 
 
-def _numbered(values: Tensor, pictures: range, per_picture: int) -> np.ndarray:
-    """Return [F * P] numbers that run on through the sample's F pictures, `per_picture` each; -1 stays."""
+def _numbered(values: Tensor, pictures: range, counts: list[int]) -> np.ndarray:
+    """Return [F * P] numbers that run on through the sample's F pictures, as many as `counts` says; -1 stays."""
     own = values[pictures.start : pictures.stop]  # (F, P)
-    first = torch.arange(len(own), device=own.device).unsqueeze(-1) * per_picture
+    first = own.new_tensor([0, *counts[:-1]]).cumsum(0).unsqueeze(-1)  # (F, 1)
     return torch.where(own >= 0, own + first, own).flatten().cpu().numpy()
 
 

@@ -16,7 +16,7 @@ from duet_core.backbones import Backbone, Eye
 from duet_core.cost import Cost, kv_bytes, prefill_flops
 from duet_core.grid import Grid
 from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
-from duet_core.methods import Look, find_method
+from duet_core.methods import Look, build_method
 from duet_core.plan import Plan
 from duet_core.recorder import Sample, everything, record_all
 from duet_core.runs import Entered, Run
@@ -37,16 +37,40 @@ def deal_out(eye: Eye, rows_cols: tuple[int, int], requests: Sequence[Request]) 
 
 
 @torch.inference_mode()
-def enter(backbone: Backbone, eye: Eye, seen: Seen, plan: Plan, watch: Stopwatch) -> Entered:
-    """Run stage 1 and the projector."""
+def enter(
+    backbone: Backbone,
+    eye: Eye,
+    seen: Seen,
+    plan: Plan,
+    watch: Stopwatch,
+    requests: Sequence[Request],
+    samples: Sequence[Sample],
+) -> Entered:
+    """Run stage 1 and the projector on the pictures of all samples; `requests` are what is asked about them."""
     plan.check(len(backbone.layers))
-    look = Look(seen.features, seen.extra, partial(backbone.evidence, seen))
+    look = Look(
+        seen,
+        partial(backbone.evidence, seen),
+        backbone.project,
+        tuple(sample.pictures for sample in samples),
+        lambda: [_question(backbone, eye, request) for request in requests],
+        partial(backbone.see_again, eye, seen),
+    )
     with watch.span("select"):
-        selection = find_method(plan.method)(plan).after_vision(look) or everything(look, eye.keeps_cls)
+        selection = build_method(plan).after_vision(look) or everything(look, eye.keeps_cls)
         selection = selection.in_place() if eye.in_place else selection
     with watch.span("encode"):
         visual = backbone.project(selection.tokens)  # (I, n1, D)
     return Entered(eye, seen.rows_cols, selection, visual)
+
+
+def _question(backbone: Backbone, eye: Eye, request: Request) -> Tensor:
+    """Return the embeddings [Q, D] of the words that guide, or else of all text behind the last picture."""
+    places = request.salient
+    if places is None:
+        last = len(request.ids) - 1 - request.ids[::-1].index(eye.token)
+        places = list(range(last + 1, len(request.ids)))
+    return backbone.embed(torch.tensor([request.ids[at] for at in places], device=backbone.device))
 
 
 @torch.inference_mode()
@@ -59,15 +83,19 @@ def prefill(
     watch: Stopwatch,
 ) -> Run:
     """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
-    visual, eye, placeholders = entered.visual, entered.eye, entered.eye.tokens(entered.rows_cols)
+    eye, placeholders, method = entered.eye, entered.eye.tokens(entered.rows_cols), build_method(plan)
     with watch.span("prefill"):
-        where = [place(request.ids, eye.token, placeholders, visual.shape[1]) for request in requests]
-        blocks = [visual[own.pictures.start : own.pictures.stop].flatten(0, 1) for own in samples]  # (n, D) each
+        counts = [entered.selection.counts[own.pictures.start : own.pictures.stop] for own in samples]
+        pairs = zip(requests, counts, strict=True)
+        where = [place(request.ids, eye.token, placeholders, own) for request, own in pairs]
+        blocks = [torch.cat(entered.of(own.pictures)) for own in samples]  # (n, D) each
         positions = _positions(backbone, entered, requests, samples, where)
+        if positions is None and method.positions == "original":
+            positions = [torch.arange(own.length, device=backbone.device)[None] for own in where]
         tokens = lay_out(requests, blocks, backbone.embed, where, plan.queries, positions)
     together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
     stack = SharedStart(backbone) if together else backbone
-    state = decoder.prefill(stack, tokens, find_method(plan.method)(plan).at_layer, watch)
+    state = decoder.prefill(stack, tokens, method.at_layer, watch, method.trims)
     return Run(state.logits, record_all(plan.method, list(samples), entered.selection, state), state, watch)
 
 
@@ -84,8 +112,8 @@ def _positions(
         whole = backbone.positions(torch.tensor(request.ids), entered.rows_cols)  # (3, prompt)
         if whole is None:
             return None
-        seats = entered.selection.places[sample.pictures.start : sample.pictures.stop]
-        kept.append(whole.to(seats.device)[:, sources(places, seats)])
+        seats = entered.seats(sample.pictures)
+        kept.append(whole.to(seats[0].device)[:, sources(places, seats)])
     return kept
 
 
@@ -132,8 +160,8 @@ def cost_of(backbone: Backbone, encode_ms: float, run: Run, new_tokens: int) -> 
     """Sum up the watch of a one-sample run; the formulas get the lengths actually run."""
     spent = run.watch.totals()
     encode = encode_ms + spent["encode"]
-    shape, lengths = backbone.layer_shape, [counts[0] for counts in run.state.lengths]
-    text = lengths[0] - run.trace.entering
+    shape, cached = backbone.layer_shape, [counts[0] for counts in run.state.cached]
+    text = run.state.lengths[0][0] - run.trace.entering
     return Cost(
         encode_ms=encode,
         select_ms=spent["select"],
@@ -143,5 +171,5 @@ def cost_of(backbone: Backbone, encode_ms: float, run: Run, new_tokens: int) -> 
         new_tokens=new_tokens,
         text_tokens=text,
         prefill_flops=prefill_flops(shape, run.trace.tokens_per_layer, text),
-        kv_bytes=kv_bytes(shape, lengths),
+        kv_bytes=kv_bytes(shape, cached),
     )

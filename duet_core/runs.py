@@ -52,6 +52,16 @@ class Entered:
     selection: Selection
     visual: Tensor
 
+    def of(self, pictures: range) -> list[Tensor]:
+        """Return the projected tokens [n1, D] of each of some pictures, without padding."""
+        counts = self.selection.counts
+        return [self.visual[number, : counts[number]] for number in pictures]
+
+    def seats(self, pictures: range) -> list[Tensor]:
+        """Return which of its picture's encoder tokens each token of some pictures stands for, [n1] each."""
+        counts = self.selection.counts
+        return [self.selection.places[number, : counts[number]] for number in pictures]
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

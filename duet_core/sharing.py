@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from duet_core.boundary import Rotary, Stack
 from duet_core.cache import KVCache, LayerCache
-from duet_core.decoder import Rotary, Stack, run_layer
+from duet_core.decoder import run_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,13 @@ class _SharingLayer(nn.Module):
         self,
         hidden: Tensor,
         attention_mask: Tensor | None,
-        past_key_values: KVCache,
+        past_key_values: KVCache | None,
         position_embeddings: Rotary,
         **_: Any,
     ) -> Tensor:
         """Run the shared rows once and every sample's own rows behind them."""
         shared, (cos, sin) = shared_rows(hidden), position_embeddings
-        if 2 * shared < hidden.shape[1]:  # not worth two calls
+        if past_key_values is None or 2 * shared < hidden.shape[1]:  # not worth two calls
             return run_layer(self.layer, hidden, position_embeddings, attention_mask, past_key_values)
         first, second = _masks(attention_mask, shared, hidden)
         cache = KVCache()

@@ -5,7 +5,7 @@ I pictures (or frames), N = P + 1 tokens with CLS first, H heads, D width, Dh he
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,7 +19,8 @@ class Seen:
 
     `features` [I, N, D]: the used layer's output. `query` [I, H, R, Dh], of CLS alone or of all tokens where there is
     no CLS, and `keys` [I, H, N, Dh]: what that layer's attention made anyway, so that stage 1 need not compute it
-    again; `scale` is its 1/sqrt(Dh). `rows_cols`: the patches of each picture.
+    again; `scale` is its 1/sqrt(Dh). `rows_cols`: the patches of each picture. `pixels` [I, 3, h, w]: what was seen, of
+    encoders that could look at it again in another size (elsewhere empty).
     """
 
     features: Tensor
@@ -27,6 +28,7 @@ class Seen:
     keys: Tensor
     scale: float
     rows_cols: tuple[int, int]
+    pixels: Tensor = field(default_factory=lambda: torch.empty(0))
 
     @property
     def extra(self) -> int:
@@ -44,13 +46,14 @@ class Evidence:
 
 def run_encoder(tower: Any, pixels: Tensor, n_layers: int, rows_cols: tuple[int, int], has_cls: bool = True) -> Seen:
     """Run the first `n_layers` layers of a CLIP or SigLIP model on `pixels` [I, 3, h, w]; the rest never runs."""
-    hidden = tower.embeddings(pixels)  # (I, N, D)
+    other = {} if pixels.shape[-1] == tower.config.image_size else {"interpolate_pos_encoding": True}
+    hidden = tower.embeddings(pixels, **other)  # (I, N, D)
     if has_cls:
         hidden = tower.pre_layrnorm(hidden)
     for layer in tower.encoder.layers[: n_layers - 1]:
         hidden = _states(layer(hidden, attention_mask=None))
     features, query, keys, scale = _last_layer(tower.encoder.layers[n_layers - 1], hidden)
-    return Seen(features, query[:, :, :1] if has_cls else query, keys, scale, rows_cols)
+    return Seen(features, query[:, :, :1] if has_cls else query, keys, scale, rows_cols, pixels)
 
 
 def _last_layer(layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:

@@ -84,7 +84,7 @@ def asked_together(model, plan, texts):
     requests = [Request([5, 6, *[99] * model.size.tokens, *text]) for text in texts]
     grid = Grid(1, *seen.rows_cols, (32, 32), (0, 0, 32, 32))
     samples = [Sample(range(1), grid, model.size.tokens)] * len(texts)
-    entered = running.enter(model.backbone, eye, seen, plan, watch)
+    entered = running.enter(model.backbone, eye, seen, plan, watch, requests, samples)
     return running.prefill(model.backbone, entered, requests, samples, plan, watch)
 
 
@@ -103,7 +103,7 @@ def rows_run(model):
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.asks])
 def test_a_shared_start_changes_no_logits_and_no_trace(method, attention):
     model = small_llava(grid=5, depth=4)
     model.backbone.model.set_attn_implementation(attention)
@@ -113,7 +113,7 @@ def test_a_shared_start_changes_no_logits_and_no_trace(method, attention):
         alone = asked_together(model, plan, [text])
         torch.testing.assert_close(together.logits[number], alone.logits[0], atol=1e-5, rtol=0)
         assert together.traces[number].died_at.tolist() == alone.trace.died_at.tolist()
-    assert together.state.cache.lengths == [max(lengths) for lengths in together.state.lengths]
+    assert together.state.cache.lengths == [max(lengths) for lengths in together.state.cached]
 
 
 def test_the_shared_start_runs_once():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from duet_core import Plan, decoder
-from duet_core.decoder import Tokens
+from duet_core.boundary import Tokens
 from duet_core.merging import entering_count, merge
 from duet_core.methods.duet import Duet
 from duet_core.question import salient_spans, tokens_under

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
 
 import duet_core
-from duet_core import Plan, PlanError, decoder
+from duet_core import Plan, PlanError, boundary
 from duet_core.errors import PictureError
 from duet_core.methods import METHODS
 from duet_core.plan import Size
@@ -87,7 +87,7 @@ def test_our_scores_keep_the_causal_mask(golden, ours):
 @pytest.mark.parametrize("case", CASES)
 def test_golden(golden, ours, case, monkeypatch):
     """All that is recorded, with the scores of the published code."""
-    monkeypatch.setattr(decoder, "text_to_vision", without_causal_mask)
+    monkeypatch.setattr(boundary, "text_to_vision", without_causal_mask)
     settings, data = golden("qwen_e2e")
     made = ours.generate(golden_inputs(), CASES[case], max_new_tokens=8)
     own = {key.removeprefix(f"{case}/"): value for key, value in data.items() if key.startswith(case)}
@@ -148,7 +148,7 @@ def test_kept_tokens_stay_in_their_places_and_keep_their_positions(ours):
     fate = torch.tensor(run.trace.fate)
     kept = ((fate == Fate.DOMINANT) | (fate == Fate.ANCHOR)).nonzero().flatten()
     whole = ours.backbone.positions(given["input_ids"][0], (8, 10))
-    assert run.state.following.tolist() == [int(whole.max()) + 1]
+    assert run.state.following.tolist() == [[int(whole.max()) + 1]] * 3
     assert run.trace.entering == len(kept) == 38
 
 

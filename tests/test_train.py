@@ -95,7 +95,7 @@ def views(model: LlavaForConditionalGeneration, tmp_path_factory: pytest.TempPat
 def packed_answers(model, speech, views: Views, questions: list[list[Question]], plan: Plan):
     """Teacher-forced logits of all questions, packed as in training."""
     subjects = np.arange(len(questions))
-    tokens, _ = entering(views, subjects, plan)
+    tokens, _ = entering(views, views.rows(subjects), plan)
     seen = model.model.multi_modal_projector(tokens)
     packed = pack(speech, questions, views.frames, seen.shape[1] // views.frames)
     llama = model.model.language_model

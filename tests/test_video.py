@@ -16,6 +16,7 @@ from transformers import CLIPImageProcessorPil, PreTrainedTokenizerFast, VideoLl
 
 import duet_core
 from duet_core import PictureError, Plan, running
+from duet_core.batch import requests_of
 from duet_core.methods import METHODS
 from duet_core.methods.duet import Duet
 from duet_core.plan import Size, duet_schedule, target_budget
@@ -98,8 +99,9 @@ def test_golden_tokens_of_stage_1(golden, video):
     inputs = golden_inputs()
     eye = video.backbone.eye(clip=True)
     with torch.inference_mode():
-        seen = video.backbone.see(eye, inputs)
-        entered = running.enter(video.backbone, eye, seen, V960, Stopwatch(torch.device("cpu")))
+        seen, requests = video.backbone.see(eye, inputs), requests_of(inputs, None)
+        samples = running.deal_out(eye, seen.rows_cols, requests)
+        entered = running.enter(video.backbone, eye, seen, V960, Stopwatch(torch.device("cpu")), requests, samples)
     torch.testing.assert_close(entered.visual, data["v960/vision/visual_features"], atol=ATOL, rtol=0)
 
 

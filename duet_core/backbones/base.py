@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import rotate_half
 
 from duet_core.backbones.eye import Eye
+from duet_core.boundary import Rotary
 from duet_core.cost import LayerShape
-from duet_core.decoder import Rotary
+from duet_core.errors import PlanError
 from duet_core.plan import Size
 from duet_core.vision import Evidence, Seen
 
@@ -69,6 +70,10 @@ class Backbone(ABC):
     @abstractmethod
     def see(self, eye: Eye, pixels: Pixels) -> Seen:
         """Run an eye's encoder on I pictures, up to the layer whose output is used."""
+
+    def see_again(self, eye: Eye, seen: Seen, rows_cols: tuple[int, int]) -> Tensor:
+        """Run the encoder on the same pictures in a smaller size; returns features [I, rows * cols, D] without CLS."""
+        raise PlanError("This model's encoder cannot look at a picture in another size; choose another method.")
 
     def prepared(self, eye: Eye, pixels: Pixels) -> dict[str, Tensor]:
         """Return a picture's or clip's pixels as the transformers model itself takes them, on its device."""

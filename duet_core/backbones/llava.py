@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from duet_core.backbones.base import Backbone, Pixels
@@ -76,10 +77,22 @@ class Llava(Backbone):
     def see(self, eye: Eye, pixels: Pixels) -> Seen:
         """Run an eye's encoder on `pixel_values` [I, 3, h, w] or `pixel_values_videos` [B, F, 3, h, w]."""
         given = pixels["pixel_values"] if "pixel_values" in pixels else pixels["pixel_values_videos"].flatten(0, 1)
-        chosen = self.model.config.vision_feature_layer
-        total = self.model.config.vision_config.num_hidden_layers
         given = given.to(self.device, self.dtype)
-        return run_encoder(eye.tower, given, chosen % (total + 1), self.rows_cols, self.has_cls)
+        return run_encoder(eye.tower, given, self._depth, self.rows_cols, self.has_cls)
+
+    def see_again(self, eye: Eye, seen: Seen, rows_cols: tuple[int, int]) -> Tensor:
+        """Run the encoder on smaller pictures, with the learnt positions interpolated; [I, rows * cols, D]."""
+        patch = self.model.config.vision_config.patch_size
+        size = rows_cols[0] * patch, rows_cols[1] * patch
+        smaller = F.interpolate(seen.pixels.float(), size, mode="bilinear", antialias=True).to(self.dtype)
+        again = run_encoder(eye.tower, smaller, self._depth, rows_cols, self.has_cls)
+        return again.features[:, again.extra :]
+
+    @property
+    def _depth(self) -> int:
+        """How many of the encoder's layers run."""
+        config = self.model.config
+        return config.vision_feature_layer % (config.vision_config.num_hidden_layers + 1)
 
     def evidence(self, seen: Seen) -> Evidence:
         """Gather what stage 1 decides by."""

@@ -63,8 +63,8 @@ def _prefilled(model: Model, inputs: dict[str, Tensor], plan: Plan) -> tuple[Run
     """Return a prefill and its milliseconds without the vision encoder, which all plans share."""
     requests, eye = requests_of(inputs, None), model.backbone.eye(clip=False)
     seen, watch = model.backbone.see(eye, inputs), Stopwatch(model.backbone.device)
-    entered = running.enter(model.backbone, eye, seen, plan, watch)
     samples = running.deal_out(eye, seen.rows_cols, requests)
+    entered = running.enter(model.backbone, eye, seen, plan, watch, requests, samples)
     run = running.prefill(model.backbone, entered, requests, samples, plan, watch)
     spent = watch.totals()
     return run, spent["prefill"] + spent["select"]

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from duet_core.errors import PlanError
-from duet_core.methods.base import Fates, Look, Method, Selection, kept_fates
+from duet_core.methods.base import About, Fates, Look, Method, Selection, keep_patches, kept_fates, merged_fates
 from duet_core.methods.duet import Duet
+from duet_core.methods.fastv import FastV
 from duet_core.methods.none import Everything
 from duet_core.methods.random import Random
 from duet_core.methods.uniform import Uniform
+from duet_core.methods.visionzip import VisionZip
+from duet_core.plan import Plan
 
 METHODS: dict[str, type[Method]] = {
     "none": Everything,
     "duet": Duet,
     "random": Random,
     "uniform": Uniform,
+    "visionzip": VisionZip,
+    "fastv": FastV,
 }
 
-__all__ = ["METHODS", "Fates", "Look", "Method", "Selection", "find_method", "kept_fates"]
+__all__ = [
+    "METHODS",
+    "About",
+    "Fates",
+    "Look",
+    "Method",
+    "Selection",
+    "build_method",
+    "find_method",
+    "keep_patches",
+    "kept_fates",
+    "merged_fates",
+]
 
 
 def find_method(name: str) -> type[Method]:
@@ -24,3 +41,14 @@ def find_method(name: str) -> type[Method]:
     if name not in METHODS:
         raise PlanError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def build_method(plan: Plan) -> Method:
+    """Return the plan's method with its settings; a PlanError names a setting that the method does not have."""
+    chosen, settings = find_method(plan.method), dict(plan.settings)
+    known = [name for name in chosen.__dataclass_fields__ if name != "plan"]
+    wrong = next((name for name in settings if name not in known), None)
+    if wrong is not None:
+        choice = f"choose among {', '.join(known)}" if known else "it has none"
+        raise PlanError(f"The method {plan.method} has no setting {wrong!r}; {choice}.")
+    return chosen(plan, **settings)

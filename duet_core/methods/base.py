@@ -6,27 +6,70 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from duet_core.decoder import Boundary
+from duet_core.boundary import Boundary, Stay
+from duet_core.errors import PlanError
 from duet_core.plan import Plan, Size
 from duet_core.trace import Fate
-from duet_core.vision import Evidence
+from duet_core.vision import Evidence, Seen
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a reader should know of a method before trusting its figures.
+
+    `needs`: what it looks at. `training`: "none", or what must be learnt or measured first. `confidence`: what our
+    version rests on; `interpretation`: whether parts of it are our own reading of a text that leaves them open.
+    """
+
+    paper: str
+    stage: Literal["before the model", "inside the model", "both", "none"]
+    needs: tuple[str, ...] = ()
+    training: str = "none"
+    confidence: str = "official code read"
+    interpretation: bool = False
+    pictures: bool = True
+    clips: bool = True
+
+
+def _unasked() -> list[Tensor]:
+    raise PlanError("This method needs the question before the picture enters; ask it with a question.")
+
+
+def _once(rows_cols: tuple[int, int]) -> Tensor:
+    raise PlanError("This model's encoder cannot look at a picture in another size; choose another method.")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a method may look at before the language model: I pictures of P patches, N = P + `extra` encoder tokens.
 
-    `features` [I, N, D] encoder output, the `extra` tokens (CLS) first; `evidence()` computes scores and keys.
+    `seen`: what the encoder made of them; `evidence()` its scores and keys for stage 1. `project(features)` maps
+    features [I, n, D] into the language model's space. `groups`: the pictures of each sample, all frames of a clip.
+    `question()`: per sample the embeddings [Q, D] of the question's words. `again(rows_cols)`: the features [I, N', D]
+    of the same pictures seen in a smaller size, without CLS.
     """
 
-    features: Tensor
-    extra: int
+    seen: Seen
     evidence: Callable[[], Evidence]
+    project: Callable[[Tensor], Tensor]
+    groups: tuple[range, ...]
+    question: Callable[[], list[Tensor]] = _unasked
+    again: Callable[[tuple[int, int]], Tensor] = _once
+
+    @property
+    def features(self) -> Tensor:
+        """The encoder's output [I, N, D], the `extra` tokens (CLS) first."""
+        return self.seen.features
+
+    @property
+    def extra(self) -> int:
+        """Tokens in front that are no patch."""
+        return self.seen.extra
 
     @property
     def patches(self) -> int:
@@ -54,25 +97,43 @@ class Selection:
 
     `places` [I, n1] int64: the encoder token at whose place each of them stands, a merged one at its anchor's.
     `fates()` works out what became of the patches. It is for the trace alone, so the engine calls it when the run is
-    over: keeping book must not count as selecting.
+    over: keeping book must not count as selecting. `sizes`: where pictures differ, how many of the n1 are real tokens
+    (the others, behind them, are padding).
     """
 
     tokens: Tensor
     places: Tensor
     fates: Callable[[], Fates]
+    sizes: tuple[int, ...] | None = None
+
+    @property
+    def counts(self) -> list[int]:
+        """How many tokens of each picture enter."""
+        return [self.tokens.shape[1]] * len(self.tokens) if self.sizes is None else list(self.sizes)
 
     def in_place(self) -> Selection:
         """Return the same selection with its tokens in the order of their places."""
-        order = self.places.argsort(dim=1)  # (I, n1)
+        real = torch.arange(self.places.shape[1]) < torch.tensor(self.counts)[:, None]
+        behind = torch.iinfo(torch.int64).max
+        order = self.places.masked_fill(~real.to(self.places.device), behind).argsort(dim=1, stable=True)  # (I, n1)
         rows = order.unsqueeze(-1).expand(-1, -1, self.tokens.shape[-1])
-        return Selection(self.tokens.gather(1, rows), self.places.gather(1, order), partial(_renumbered, self, order))
+        tokens, places = self.tokens.gather(1, rows), self.places.gather(1, order)
+        return Selection(tokens, places, partial(_renumbered, self, order), self.sizes)
 
 
 @dataclass(frozen=True, slots=True)
 class Method(ABC):
-    """One way to drop visual tokens; `plan` holds its hyper-parameters."""
+    """One way to drop visual tokens; `plan` holds the numbers that a budget sets, further fields the others.
+
+    `positions`: whether tokens that stay are renumbered after a cut inside the model ("compact") or keep the positions
+    they came with ("original"); families whose tokens always keep theirs do so either way. `asks`: whether
+    `after_vision` looks at the question, so that every question has a selection of its own.
+    """
 
     title: ClassVar[str]
+    about: ClassVar[About]
+    positions: ClassVar[Literal["compact", "original"]] = "compact"
+    asks: ClassVar[bool] = False
     plan: Plan
 
     @staticmethod
@@ -84,9 +145,13 @@ class Method(ABC):
         """Choose what enters the language model; None lets everything in."""
         return None
 
-    def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
-        """Choose what stays before a layer, as ascending indices per sample; None keeps everything."""
+    def at_layer(self, boundary: Boundary) -> Stay | None:
+        """Choose what stays before a layer; None keeps everything."""
         return None
+
+    def trims(self, layer: int) -> bool:
+        """Whether decoding loses the visual tokens in this layer's cache that the last layer did not see."""
+        return False
 
 
 def _renumbered(selection: Selection, order: Tensor) -> Fates:
@@ -96,11 +161,19 @@ def _renumbered(selection: Selection, order: Tensor) -> Fates:
     return replace(fates, token_of=torch.where(fates.token_of < 0, fates.token_of, new))
 
 
-def keep_patches(look: Look, patches: Tensor) -> Selection:
-    """Return the selection that lets the patches [I, n] (ascending) in unchanged and drops the others."""
+def keep_patches(look: Look, patches: Tensor, scores: Tensor | None = None) -> Selection:
+    """Return the selection that lets the patches [I, n] (ascending) in unchanged and drops the others.
+
+    `scores` [I, P]: what decided, for the trace.
+    """
     places = patches + look.extra
     rows = places.unsqueeze(-1).expand(-1, -1, look.features.shape[-1])
-    return Selection(look.features.gather(1, rows), places, partial(kept_fates, look, patches))  # (I, n, D)
+    return Selection(look.features.gather(1, rows), places, partial(_scored, look, patches, scores))  # (I, n, D)
+
+
+def _scored(look: Look, patches: Tensor, scores: Tensor | None) -> Fates:
+    fates = kept_fates(look, patches)
+    return fates if scores is None else replace(fates, scores=scores.float())
 
 
 def kept_fates(look: Look, patches: Tensor, first: int = 0) -> Fates:
@@ -114,3 +187,16 @@ def kept_fates(look: Look, patches: Tensor, first: int = 0) -> Fates:
         token_of=blank.scatter(1, patches, numbers),
         scores=torch.full(blank.shape, float("nan"), device=patches.device),
     )
+
+
+def merged_fates(centres: Tensor, group: Tensor, kept: Tensor, scores: Tensor | None = None, extra: int = 0) -> Fates:
+    """Return the fates of patches when n1 tokens stand for groups of N encoder tokens, the first `extra` no patches.
+
+    `centres` [I, n1] the encoder token that each token counts as; `group` [I, N] the number of the token that an
+    encoder token went into, -1 for none; `kept` [I, n1] bool: tokens that are their centre unchanged. `scores` [I, N].
+    """
+    joined = torch.where(group < 0, group, centres.gather(1, group.clamp(min=0)))  # (I, N)
+    fate = torch.where(group < 0, int(Fate.DROPPED), int(Fate.MERGED))
+    fate = fate.scatter(1, centres, torch.where(kept, int(Fate.DOMINANT), int(Fate.ANCHOR)))
+    scores = torch.full(group.shape, float("nan"), device=group.device) if scores is None else scores.float()
+    return Fates(fate[:, extra:], (joined[:, extra:] - extra).clamp(min=-1), group[:, extra:], scores[:, extra:])

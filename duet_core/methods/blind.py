@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from duet_core.decoder import Boundary
+from duet_core.boundary import Boundary, Stay
 from duet_core.merging import entering_count
 from duet_core.methods.base import Look, Selection, keep_patches
 from duet_core.plan import Plan
@@ -24,10 +24,10 @@ def enter(plan: Plan, look: Look, pick: Pick) -> Selection | None:
     return keep_patches(look, chosen.expand(look.features.shape[0], -1))
 
 
-def stay(plan: Plan, boundary: Boundary, pick: Pick) -> list[Tensor] | None:
+def stay(plan: Plan, boundary: Boundary, pick: Pick) -> Stay | None:
     """Keep as many tokens before a layer as DUET does."""
     ratio = plan.ratio_at(boundary.layer)
     if ratio is None:
         return None
     counts = zip(boundary.origin, boundary.entering, strict=True)
-    return [pick(len(now), int(entering * ratio), boundary.layer).to(now.device) for now, entering in counts]
+    return Stay([pick(len(now), int(entering * ratio), boundary.layer).to(now.device) for now, entering in counts])

@@ -7,11 +7,10 @@ from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from duet_core.decoder import Boundary
+from duet_core.boundary import Boundary, Stay
 from duet_core.merging import Merged, merge
-from duet_core.methods.base import Fates, Look, Method, Selection
+from duet_core.methods.base import About, Fates, Look, Method, Selection
 from duet_core.plan import Plan, Size, duet_schedule
 from duet_core.pruning import keep_best
 from duet_core.trace import Fate
@@ -27,6 +26,11 @@ class Duet(Method):
     """
 
     title: ClassVar[str] = "DUET"
+    about: ClassVar[About] = About(
+        paper="DUET-VLM (2602.18846)",
+        stage="both",
+        needs=("CLS attention and keys of the encoder", "attention of the question's salient words"),
+    )
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -45,15 +49,15 @@ class Duet(Method):
         places = torch.cat([merged.dominant, merged.anchors], dim=1)  # (I, n1)
         return Selection(merged.tokens, places, partial(_fates, look, merged, evidence))
 
-    def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
+    def at_layer(self, boundary: Boundary) -> Stay | None:
         """Stage 2: the tokens that the question's words attend to most."""
         ratio = self.plan.ratio_at(boundary.layer)
         if ratio is None:
             return None
         wanted = [int(entering * ratio) for entering in boundary.entering]
         if not any(wanted):  # nothing stays, so nothing needs a score
-            return [origin[:0] for origin in boundary.origin]
-        return [keep_best(scores, keep) for scores, keep in zip(boundary.attention(), wanted, strict=True)]
+            return Stay([origin[:0] for origin in boundary.origin])
+        return Stay([keep_best(scores, keep) for scores, keep in zip(boundary.attention(), wanted, strict=True)])
 
 
 def _fates(look: Look, merged: Merged, evidence: Evidence) -> Fates:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from duet_core.methods.base import Method
+from duet_core.methods.base import About, Method
 from duet_core.plan import Plan, Size
 
 
@@ -14,6 +14,7 @@ class Everything(Method):
     """Keep every visual token in every layer."""
 
     title: ClassVar[str] = "None (all tokens)"
+    about: ClassVar[About] = About(paper="the model as it is", stage="none", confidence="exact")
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from duet_core.decoder import Boundary
-from duet_core.methods.base import Look, Method, Selection
+from duet_core.boundary import Boundary, Stay
+from duet_core.methods.base import About, Look, Method, Selection
 from duet_core.methods.blind import enter, stay
 from duet_core.plan import Plan, Size, duet_schedule
 
@@ -19,6 +19,9 @@ class Random(Method):
     """Keep as many tokens in every layer as DUET does, drawn by the plan's seed; nothing is merged, CLS is not fed."""
 
     title: ClassVar[str] = "Random"
+    about: ClassVar[About] = About(
+        paper="a control, as in UniPruneBench (2511.02650)", stage="both", confidence="exact"
+    )
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -29,7 +32,7 @@ class Random(Method):
         """Draw the patches that enter."""
         return enter(self.plan, look, self._draw)
 
-    def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
+    def at_layer(self, boundary: Boundary) -> Stay | None:
         """Draw the tokens that stay."""
         return stay(self.plan, boundary, self._draw)
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from duet_core.decoder import Boundary
-from duet_core.methods.base import Look, Method, Selection
+from duet_core.boundary import Boundary, Stay
+from duet_core.methods.base import About, Look, Method, Selection
 from duet_core.methods.blind import enter, stay
 from duet_core.plan import Plan, Size, duet_schedule
 
@@ -19,6 +19,7 @@ class Uniform(Method):
     """Keep as many tokens in every layer as DUET does, evenly spaced in raster order; nothing is merged."""
 
     title: ClassVar[str] = "Uniform"
+    about: ClassVar[About] = About(paper="a control", stage="both", confidence="exact")
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -29,7 +30,7 @@ class Uniform(Method):
         """Let every so-manieth patch in."""
         return enter(self.plan, look, _evenly)
 
-    def at_layer(self, boundary: Boundary) -> list[Tensor] | None:
+    def at_layer(self, boundary: Boundary) -> Stay | None:
         """Keep every so-manieth of the tokens that are left."""
         return stay(self.plan, boundary, _evenly)
 

@@ -16,7 +16,7 @@ import torch
 
 from duet_core.plan import Plan
 from duet_core.scenes.question import Question
-from duet_core.train.lessons import offer, seen_lesson
+from duet_core.train.lessons import offer, seen_lesson, show
 from duet_core.train.views import Views
 from duet_core.train.words import Speech
 
@@ -49,7 +49,7 @@ def sit(lesson: Any, speech: Speech, exams: Sequence[Exam]) -> dict[str, float]:
 
 def _part(lesson: Any, speech: Speech, exam: Exam, subjects: np.ndarray) -> list[tuple[Question, bool]]:
     asked = [offer(exam.views.subjects[int(row)], np.random.default_rng((11, int(row))), 1) for row in subjects]
-    given = seen_lesson(exam.views, subjects, asked, exam.plan, speech)
+    given = seen_lesson(exam.views, show(exam.views, subjects), asked, exam.plan, speech)
     logits, truth, _ = lesson.answer(given.to(lesson.table.device))
     questions = [question for picture in asked for question in picture]
     lengths = [len(speech.turn(question).answered) for question in questions]

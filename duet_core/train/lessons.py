@@ -24,16 +24,17 @@ from duet_core.train.loop import Phase
 from duet_core.train.packing import Pack, pack
 from duet_core.train.pictures import Subject
 from duet_core.train.recall import courses
+from duet_core.train.retime import draw_frames, retimed
 from duet_core.train.views import Views
 from duet_core.train.words import Speech
 
 ALL = GRID * GRID
 # How often an offered question is asked: what is easy less.
-_ASKED = {"existence": 0.35, "background": 0.2, "colour": 0.6, "presence": 0.25, "motion": 0.5, "direction": 0.45}
+_ASKED = {"existence": 0.35, "background": 0.15, "colour": 0.6, "presence": 0.2, "motion": 0.3, "direction": 0.3}
 _FIRST = ("caption", "number", "story")  # asked before any others
 _MOST = 3  # questions of a kind offered per subject, but of those that lag:
 _LAGGING = {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5}
-_OUTSIDE = 0.14  # share of questions from outside the world
+_OUTSIDE = 0.1  # share of questions from outside the world
 _CANONICAL = 0.25  # share of questions in canonical wording
 _FOREIGN = 0.06  # share of steps on pictures that are no scene
 _UNREAD = 0.06  # share of labels that a written token lacks, as a patch may be read wrong
@@ -116,18 +117,35 @@ def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.
     views = _shelf(library, is_clip, rng)
     size = library.size(views.frames)
     plan = _draw_plan(phase, is_clip, size, rng)
-    subjects = _choose(views, phase.subjects(plan, size), rng)
-    asked = [ask(views.subjects[int(row)], rng, phase.apart if plan.layers else phase.questions) for row in subjects]
-    return seen_lesson(views, subjects, asked, plan, speech)
+    shown = show(views, _choose(views, phase.subjects(plan, size), rng), rng)
+    asked = [ask(subject, rng, phase.apart if plan.layers else phase.questions) for subject in shown.subjects]
+    return seen_lesson(views, shown, asked, plan, speech)
 
 
-def seen_lesson(
-    views: Views, subjects: np.ndarray, asked: Sequence[Sequence[Question]], plan: Plan, speech: Speech
-) -> Lesson:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Some subjects and the pictures [B * F] of theirs that are shown, in order."""
+
+    subjects: list[Subject]
+    rows: np.ndarray
+
+
+def show(views: Views, numbers: np.ndarray, rng: np.random.Generator | None = None) -> Shown:
+    """The subjects of these numbers; with `rng` clips come in any rhythm, and backwards too."""
+    subjects, rows = [views.subjects[int(number)] for number in numbers], views.rows(numbers)
+    if rng is None or views.frames == 1:
+        return Shown(subjects, rows)
+    clips = [clip for clip in subjects if isinstance(clip, ClipLayout)]
+    frames = np.stack([draw_frames(clip, rng) for clip in clips])  # (B, F)
+    retold: list[Subject] = [retimed(clip, own) for clip, own in zip(clips, frames, strict=True)]
+    return Shown(retold, np.take_along_axis(rows.reshape(frames.shape), frames, 1).reshape(-1))
+
+
+def seen_lesson(views: Views, shown: Shown, asked: Sequence[Sequence[Question]], plan: Plan, speech: Speech) -> Lesson:
     """The lesson of asking these questions about subjects that are seen under a plan."""
-    features, labels = entering(views, subjects, plan)
+    features, labels = entering(views, shown.rows, plan)
     packed = pack(speech, asked, views.frames, features.shape[1] // views.frames)
-    return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)), _past(views, subjects))
+    return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)), _past(shown.subjects))
 
 
 def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
@@ -137,13 +155,12 @@ def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng:
     asked = [ask(views.subjects[int(row)], rng, phase.questions) for row in subjects]
     labels = written(views, subjects, rng)
     packed = pack(speech, asked, views.frames, labels.shape[1] // views.frames)
-    return Lesson(None, labels, packed, (), _past(views, subjects))
+    return Lesson(None, labels, packed, (), _past([views.subjects[int(row)] for row in subjects]))
 
 
-def _past(views: Views, subjects: np.ndarray) -> Tensor | None:
-    if views.frames == 1:
-        return None
-    return courses([clip for clip in (views.subjects[int(row)] for row in subjects) if isinstance(clip, ClipLayout)])
+def _past(subjects: Sequence[Subject]) -> Tensor | None:
+    clips = [clip for clip in subjects if isinstance(clip, ClipLayout)]
+    return courses(clips) if clips else None
 
 
 def _shelf(library: Library, is_clip: bool, rng: np.random.Generator) -> Views:
@@ -200,9 +217,8 @@ def _worded(question: Question, rng: np.random.Generator) -> Question:
     return replace(question, text=sloppy(question.text, rng))
 
 
-def entering(views: Views, subjects: np.ndarray, plan: Plan) -> tuple[Tensor, Tensor]:
-    """Features (B, F * n1, Dv) of what enters under the plan, and its labels (B, F * n1, columns)."""
-    rows = views.rows(subjects)
+def entering(views: Views, rows: np.ndarray, plan: Plan) -> tuple[Tensor, Tensor]:
+    """Features (B, F * n1, Dv) of what enters of these pictures under the plan, and its labels (B, F * n1, columns)."""
     features = torch.from_numpy(views.features[rows].astype(np.float32))  # (B * F, 577, Dv)
     table = views.tables[rows[:, None], views.owners[rows]].astype(np.int64)  # (B * F, 576, columns)
     labels = torch.from_numpy(np.pad(table, ((0, 0), (1, 0), (0, 0))))  # CLS shows nothing of its own
@@ -215,7 +231,7 @@ def entering(views: Views, subjects: np.ndarray, plan: Plan) -> tuple[Tensor, Te
         tokens = merged.tokens  # (B * F, n1, Dv)
         own = labels.gather(1, merged.dominant[..., None].expand(-1, -1, labels.shape[-1]))
         labels = torch.nn.functional.pad(own, (0, 0, 0, tokens.shape[1] - own.shape[1]))  # merged ones show a mixture
-    shape = len(subjects), views.frames * tokens.shape[1]
+    shape = len(rows) // views.frames, views.frames * tokens.shape[1]
     return tokens.reshape(*shape, -1), labels.reshape(*shape, -1)
 
 

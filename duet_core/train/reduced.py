@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from duet_core import decoder
 from duet_core.backbones import Backbone
-from duet_core.decoder import Boundary, Tokens
+from duet_core.boundary import Boundary, Stay, Tokens
 from duet_core.errors import ModelError
 from duet_core.layout import Places, Request, lay_out, place
-from duet_core.methods import Look, Method, find_method
+from duet_core.methods import Look, Method, build_method
 from duet_core.plan import Plan
 from duet_core.recorder import everything
 from duet_core.timing import Stopwatch
@@ -43,7 +43,7 @@ class ReducedLesson(nn.Module):
 
         `pixels` [B, 3, h, w]. Raises a ModelError when the loss is no number any more.
         """
-        method = find_method(plan.method)(plan)
+        method = build_method(plan)
         tokens, where = self._lay_out(self._visual(pixels, method), examples, plan)
         watch = Stopwatch(self.backbone.device)
         passed = decoder.run_layers(self.backbone, tokens, partial(self._choose, method), watch)
@@ -61,16 +61,17 @@ class ReducedLesson(nn.Module):
         backbone, eye = self.backbone, self.eye
         with torch.set_grad_enabled(torch.is_grad_enabled() and _is_trained(eye.tower)):
             seen = backbone.see(eye, {"pixel_values": pixels})  # (B, N, D)
-            look = Look(seen.features, seen.extra, partial(_evidence, backbone, seen))
+            single = tuple(range(number, number + 1) for number in range(len(pixels)))
+            look = Look(seen, partial(_evidence, backbone, seen), backbone.project, single)
             selection = method.after_vision(look) or everything(look, eye.keeps_cls)
         return backbone.project(selection.tokens).to(backbone.dtype)  # (B, n1, D)
 
     def _lay_out(self, visual: Tensor, examples: Sequence[Example], plan: Plan) -> tuple[Tokens, list[Places]]:
-        where = [place(example.ids, self.eye.token, self.placeholders, visual.shape[1]) for example in examples]
+        where = [place(example.ids, self.eye.token, self.placeholders, [visual.shape[1]]) for example in examples]
         requests = [Request(example.ids, example.queries(plan.queries)) for example in examples]
         return lay_out(requests, list(visual), self.backbone.embed, where, plan.queries), where
 
-    def _choose(self, method: Method, boundary: Boundary) -> list[Tensor] | None:
+    def _choose(self, method: Method, boundary: Boundary) -> Stay | None:
         """Ask the method; it scores with the weights of the next layer, which FSDP2 may have to gather first."""
         gather = getattr(self.backbone.layers[boundary.layer], "unshard", None)
         if gather is not None:

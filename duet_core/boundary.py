@@ -1,0 +1,168 @@
+"""What a method sees at the boundary of two layers, and what it may answer.
+
+B batch, T tokens, D width, H heads, n visual tokens of a sample, R rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from duet_core.pruning import row_attention, text_to_vision
+
+Rotary = tuple[Tensor, Tensor]
+
+
+class Stack(Protocol):
+    """What the loop needs of a language model."""
+
+    @property
+    def layers(self) -> Sequence[nn.Module]:
+        """The decoder layers in order."""
+
+    @property
+    def needs_causal_mask(self) -> bool:
+        """Whether attention gets no causal mask unless we pass one (eager attention does not mask by itself)."""
+
+    def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
+        """Return (cos, sin), each [B, T, dh], for positions [B, T] or [3, B, T]."""
+
+    def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
+        """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE.
+
+        `hidden` [T, D] is one sample without padding, `rows` [R] its query tokens, `rotary` (cos, sin) [T, dh].
+        """
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return [..., vocabulary] for final hidden states [..., D]."""
+
+
+@dataclass(slots=True)
+class Tokens:
+    """The sequences of a batch between two layers.
+
+    `hidden` [B, T, D]; `lengths` real tokens per sample; per sample int64 places in the sequence: `visual` [n],
+    `queries` [R] (whose attention ranks the visual tokens) and `text`; `origin` [n]: the number that each visual token
+    had when it entered the language model. `positions` [A, B, T]: those of tokens that keep theirs, one (A = 1) or
+    three of them; without them, positions are compact, 0..T-1.
+    """
+
+    hidden: Tensor
+    lengths: list[int]
+    visual: list[Tensor]
+    text: list[Tensor]
+    queries: list[Tensor]
+    origin: list[Tensor]
+    positions: Tensor | None = None
+
+    def states(self) -> list[Tensor]:
+        """Return the hidden states [n, D] of each sample's visual tokens."""
+        return [row[places] for row, places in zip(self.hidden, self.visual, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """A method's answer: which visual tokens stay before a layer.
+
+    Per sample: ascending indices `keep` [n'] int64 into the n tokens there are; `scores` [n] fp32 that decided (without
+    them, the attention that was asked for counts as such); `states` [n', D] that the kept tokens go on with, where
+    others were merged into them.
+    """
+
+    keep: list[Tensor]
+    scores: list[Tensor] | None = None
+    states: list[Tensor] | None = None
+
+
+@dataclass(slots=True)
+class Boundary:
+    """What a method may look at before a layer runs; what is costly is worked out when it is asked for.
+
+    `entering`: visual tokens per sample that entered the language model. `now`: what the layer is about to take in;
+    `before`: the same tokens as the layer before took them in (before layer 0: the same as `now`); `first`: all tokens
+    as they entered. `scores` [n] per sample: the attention, once it was asked for.
+    """
+
+    layer: int
+    entering: list[int]
+    now: Tokens
+    before: Tokens
+    first: Tokens
+    stack: Stack
+    rotary: Rotary
+    scores: list[Tensor] | None = None
+
+    @property
+    def origin(self) -> list[Tensor]:
+        """Return per sample the numbers [n] that the visual tokens had at entry."""
+        return self.now.origin
+
+    @property
+    def samples(self) -> range:
+        """The samples of the batch."""
+        return range(len(self.now.lengths))
+
+    def attention(self) -> list[Tensor]:
+        """Return per sample the attention [n] fp32 each visual token gets from the query tokens, in the next layer."""
+        if self.scores is None:
+            self.scores = [self._attention(sample) for sample in self.samples]
+        return self.scores
+
+    @torch.no_grad()
+    def _attention(self, sample: int) -> Tensor:
+        rows = self.now.queries[sample]
+        return text_to_vision(*self.query_key(sample, rows), rows, self.now.visual[sample])
+
+    @torch.no_grad()
+    def rows(self, sample: int, rows: Tensor, back: bool = False) -> Tensor:
+        """Return the attention [H, R, T] fp32 of some rows [R] of a sample, in the next layer or in the one before."""
+        query, key = self.query_key(sample, rows, back)
+        return row_attention(query, key, rows)
+
+    def last(self, back: bool = False) -> list[Tensor]:
+        """Return per sample the attention [n] fp32 of the last token to the visual ones, in the mean over heads."""
+        ends = [
+            visual.new_tensor([length - 1]) for visual, length in zip(self.now.visual, self.now.lengths, strict=True)
+        ]
+        return [self.rows(own, ends[own], back).mean(0)[0, self.now.visual[own]] for own in self.samples]
+
+    @torch.no_grad()
+    def query_key(self, sample: int, rows: Tensor, back: bool = False) -> tuple[Tensor, Tensor]:
+        """Return queries [H, R, dh], scaled, of a sample's rows and keys [Hkv, T, dh] of all its tokens.
+
+        Of the layer that comes next or, looking `back`, of the one before.
+        """
+        tokens, layer = (self.before, self.layer - 1) if back else (self.now, self.layer)
+        length = tokens.lengths[sample]
+        cos, sin = (part[sample % len(part), :length] for part in self.rotary)  # (T, dh)
+        hidden = tokens.hidden[sample, :length]  # (T, D)
+        return self.stack.query_key(self.stack.layers[layer], hidden, rows, (cos, sin))
+
+    def gradient(self, sample: int, loss: Callable[[Tensor], Tensor], run: Callable[..., Tensor]) -> Tensor:
+        """Return the gradient [n, D] of a loss for a sample's visual states, through the next layer alone.
+
+        `loss` takes what the layer makes of the sample's states [T, D]; `run(layer, hidden, rotary, mask, cache)` is
+        the decoder's way to run a layer. The weights gather no gradients.
+        """
+        length = self.now.lengths[sample]
+        with torch.inference_mode(False), torch.enable_grad():
+            hidden = self.now.hidden[sample : sample + 1, :length].clone().requires_grad_()  # (1, T, D)
+            rotary = tuple(part[sample % len(part), None, :length].clone() for part in self.rotary)
+            made = run(self.stack.layers[self.layer], hidden, rotary, _causal(self.stack, hidden), None)
+            (slope,) = torch.autograd.grad(loss(made[0]), hidden)
+        return slope[0, self.now.visual[sample]]
+
+
+def _causal(stack: Stack, hidden: Tensor) -> Tensor | None:
+    return causal_mask(hidden) if stack.needs_causal_mask else None
+
+
+def causal_mask(hidden: Tensor) -> Tensor:
+    """Return the additive causal mask [1, 1, T, T] for hidden states [B, T, D]."""
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    mask = hidden.new_zeros(len(places), len(places))
+    return mask.masked_fill(places > places.unsqueeze(-1), torch.finfo(hidden.dtype).min)[None, None]

@@ -1,0 +1,53 @@
+"""FastV (2403.06764): after a few layers, drop what the last token hardly attends to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from duet_core.boundary import Boundary, Stay
+from duet_core.methods.base import About, Method
+from duet_core.plan import Plan, Size
+from duet_core.pruning import keep_best
+from duet_core.schedules import inside_model
+
+_AFTER = 2  # layers, of 32
+
+
+@dataclass(frozen=True, slots=True)
+class FastV(Method):
+    """One cut, by the attention of the layer before it: phi = mean over heads of softmax over all keys.
+
+    `query`: whose attention counts, the last token's as in the published code, or that of all text behind the
+    pictures, as the paper's words suggest. Survivors keep their positions; the layers before the cut keep their cache.
+    """
+
+    title: ClassVar[str] = "FastV"
+    about: ClassVar[About] = About("FastV (2403.06764)", "inside the model", ("attention row of the last token",))
+    positions: ClassVar[Literal["compact", "original"]] = "original"
+    query: Literal["last", "all_text"] = "last"
+
+    @staticmethod
+    def schedule(target: float, size: Size) -> Plan:
+        """Return one cut after 2 of 32 layers; budgets below what the layers before it see are out of reach."""
+        return inside_model("fastv", target, size, (_AFTER,))
+
+    def at_layer(self, boundary: Boundary) -> Stay | None:
+        """Keep the tokens that were attended to most in the layer before."""
+        ratio = self.plan.ratio_at(boundary.layer)
+        if ratio is None:
+            return None
+        scores = (
+            boundary.last(back=True) if self.query == "last" else [_text(boundary, own) for own in boundary.samples]
+        )
+        counts = zip(scores, boundary.entering, strict=True)
+        return Stay([keep_best(own, int(entering * ratio)) for own, entering in counts], scores)
+
+
+def _text(boundary: Boundary, sample: int) -> Tensor:
+    """Return the mean attention [n] of a sample's text rows behind its last picture."""
+    tokens = boundary.now
+    behind = tokens.text[sample][tokens.text[sample] > tokens.visual[sample].max()]
+    return boundary.rows(sample, behind, back=True).mean((0, 1))[tokens.visual[sample]]

@@ -1,0 +1,88 @@
+"""How methods other than DUET spend a budget: all before the model, at layers inside it, or some of both.
+
+Every solver lands within one token of the target where its method can; where it cannot, it comes as close as it gets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from duet_core.plan import Plan, Size, closest_plan
+
+PUBLISHED_DEPTH = 32
+"""Layers of the model that the field's layer numbers are given for."""
+
+
+def at_depth(layers: Sequence[int], n_layers: int) -> tuple[int, ...]:
+    """Return layer numbers of a 32-layer model at the same depth of another; a shallow model may have fewer of them."""
+    scaled = {max(1, round(layer * n_layers / PUBLISHED_DEPTH)) for layer in layers}
+    return tuple(sorted(layer for layer in scaled if layer < n_layers))
+
+
+def before_model(method: str, target: float, size: Size, merged: float = 0.0) -> Plan:
+    """Return the plan whose tokens all fall away before the model, equally many of each frame.
+
+    `merged`: the share of the entering tokens that are contextual (merged) ones.
+    """
+    if target >= size.total:
+        return Plan(method=method)
+    entering = max(1, round(target / size.frames))
+    contextual = min(round(entering * merged), entering - 1)
+    return Plan(method=method, dominant=entering - contextual, contextual=contextual)
+
+
+def inside_model(method: str, target: float, size: Size, layers: Sequence[int], last: int | None = None) -> Plan:
+    """Return the plan that cuts at `layers` (of a 32-layer model), by the same ratio each time.
+
+    `last`: how many tokens the last cut leaves, where the method fixes that.
+    """
+    return _cut(method, target, size, size.total, at_depth(layers, size.layers), None, last)
+
+
+def before_and_inside(method: str, target: float, size: Size, layer: int, ratio: float, merged: float = 0.0) -> Plan:
+    """Return the plan that lets some tokens in and cuts them to a share of `ratio` at one layer (of 32).
+
+    Where all enter and that is still too few, the share rises.
+    """
+    if target >= size.total:
+        return Plan(method=method)
+    (at,) = at_depth((layer,), size.layers)
+    mean = (at + (size.layers - at) * ratio) / size.layers
+    if size.total * mean < target:
+        return _cut(method, target, size, size.total, (at,), None, None)
+    entering = min(size.tokens, max(1, round(target / mean / size.frames)))
+    contextual = min(round(entering * merged), entering - 1)
+    stage1 = (entering - contextual, contextual)
+    return _cut(method, target, size, entering * size.frames, (at,), stage1, None)
+
+
+def _cut(
+    method: str,
+    target: float,
+    size: Size,
+    entering: int,
+    layers: tuple[int, ...],
+    stage1: tuple[int, int] | None,
+    last: int | None,
+) -> Plan:
+    """Return the plan of cuts by a common ratio whose average comes closest to the target."""
+    if target >= size.total or not layers:
+        return Plan(method=method)
+    steps = range(4 * entering + 1)
+    dominant, contextual = (None, 0) if stage1 is None else stage1
+
+    def at(step: int) -> Plan:
+        share = step / steps[-1]
+        counts = [int(entering * share ** (number + 1)) for number in range(len(layers))]
+        if last is not None:
+            counts[-1] = min(last, counts[-1])
+        return Plan(
+            method=method, dominant=dominant, contextual=contextual, layers=layers, keep=_ratios(counts, entering)
+        )
+
+    return closest_plan(at, steps, entering, target, size.layers)
+
+
+def _ratios(counts: Sequence[int], entering: int) -> tuple[float, ...]:
+    """Return the ratios of which `int(entering * ratio)` makes just these counts."""
+    return tuple(min(1.0, (count + 0.5) / entering) if count else 0.0 for count in counts)
