@@ -30,6 +30,7 @@ _ALIGN_WEIGHT = 0.25
 _RECALL_WEIGHT = 0.3
 _ALIGNED = 128  # tokens of a subject that the alignment looks at in a step
 _NOISE = 0.35  # of written tokens, as a share of their length: no projector will ever be exact
+_BLUR = 0.15  # noise on what the tower sees, in standard deviations
 
 
 class TowerLesson(nn.Module):
@@ -85,9 +86,13 @@ class LanguageLesson(nn.Module):
     def tokens(self, lesson: Lesson) -> Tensor:
         """The visual tokens (B, V, D) that enter: projected features, or words with some noise."""
         if lesson.features is not None:
-            return self.projector(lesson.features)
+            return self.projector(self._blurred(lesson.features))
         exact = self.lexicon.write(lesson.labels, self.table)
         return exact + _NOISE * torch.randn_like(exact) if self.training else exact
+
+    def _blurred(self, features: Tensor) -> Tensor:
+        """Features as another picture of the same might have them, while training: so that none is learnt by heart."""
+        return features + _BLUR * features.std() * torch.randn_like(features) if self.training else features
 
     def answer(self, lesson: Lesson) -> Answers:
         """The answers to all questions of a lesson."""
