@@ -20,7 +20,7 @@ def describe(trace: Trace) -> str:
 def step_sentence(trace: Trace, step: int) -> str:
     """Say what one step of the trace shows."""
     if step == 0:
-        return f"All {trace.grid.patches:,} patches of {_shown(trace.grid)}, before anything is dropped."
+        return f"All {_patches(trace):,} patches of {_shown(trace.grid)}, before anything is dropped."
     if step == 1:
         return _stage_1(trace)
     guides = ", ".join(word for word in trace.words if word.isalnum())
@@ -31,8 +31,9 @@ def _stage_1(trace: Trace) -> str:
     dominant = trace.fate == Fate.DOMINANT
     anchors, merged = int((trace.fate == Fate.ANCHOR).sum()), int((trace.fate == Fate.MERGED).sum())
     dropped = int((trace.fate == Fate.DROPPED).sum())
-    if not anchors and not merged and not dropped:
-        return f"Stage 1 passes on all {trace.grid.patches:,} patches."
+    untouched = not dropped and bool(np.isnan(trace.stage1_scores).all())  # nothing but what the model shrinks itself
+    if untouched or (not anchors and not merged and not dropped):
+        return f"Stage 1 passes on all {_patches(trace):,} patches."
     where = whereabouts(trace.grid, dominant)
     parts = [f"Stage 1 keeps {_count(int(dominant.sum()), 'dominant patch', 'dominant patches')}{where}"]
     if anchors:
@@ -61,13 +62,13 @@ def _drop(trace: Trace, layer: int) -> str:
 def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
     """Return " (densest upper left)" where one ninth of the picture holds clearly more than its share, else nothing.
 
-    Of a clip, the frame that holds most.
+    Of a clip, the frame that holds most; of a picture in crops, the crop.
     """
     patches = np.flatnonzero(chosen)
     if not len(patches):
         return ""
     if grid.frames > 1:
-        return _which_frame(chosen.reshape(grid.frames, -1).sum(1))
+        return _which_frame(grid, chosen.reshape(grid.frames, -1).sum(1))
     counts = np.zeros((3, 3), int)
     for patch in patches.tolist():
         _, row, column = grid.place(patch)
@@ -79,15 +80,34 @@ def whereabouts(grid: Grid, chosen: np.ndarray) -> str:
     return f" (most of them {name})" if counts[row, column] * 2 > len(patches) else f" (densest {name})"
 
 
-def _which_frame(counts: np.ndarray) -> str:
+def _which_frame(grid: Grid, counts: np.ndarray) -> str:
     """Return " (most in frame 3: 40)" where the frames differ, else how many each frame has."""
     if counts.max() == counts.min():
-        return f" ({counts[0]} in each frame)"
-    return f" (most in frame {int(counts.argmax()) + 1}: {counts.max()})"
+        return f" ({counts[0]} in each {part_of(grid)})"
+    return f" (most in {part_name(grid, int(counts.argmax()))}: {counts.max()})"
+
+
+def part_of(grid: Grid) -> str:
+    """What one of a grid's frames is called."""
+    return "crop" if grid.crops else "frame"
+
+
+def part_name(grid: Grid, number: int) -> str:
+    """The name of a frame, or of a crop, the first of which shows the whole picture."""
+    if grid.crops:
+        return f"crop {number}" if number else "whole picture"
+    return f"frame {number + 1}"
+
+
+def _patches(trace: Trace) -> int:
+    """How many patches are no padding."""
+    return int((trace.fate != Fate.BORDER).sum())
 
 
 def _shown(grid: Grid) -> str:
-    return "the picture" if grid.frames == 1 else f"the clip's {grid.frames} frames"
+    if grid.frames == 1:
+        return "the picture"
+    return f"the picture's {grid.frames} crops" if grid.crops else f"the clip's {grid.frames} frames"
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -25,7 +25,8 @@ DOMINANT = Look("dominant", "#009E73", "●", "dominant: kept as its own token",
 ANCHOR = Look("anchor", "#E69F00", "◆", "anchor: centre of a merged token", 0.0)
 MERGED = Look("merged", "#56B4E9", "○", "merged into an anchor", 0.4, 0.3)
 DROPPED_BEFORE = Look("dropped-before", "#7A7A7A", "×", "dropped before the model", 0.82)
-_STAGE_1 = {look.fate: look for look in (DOMINANT, ANCHOR, MERGED, DROPPED_BEFORE)}
+BORDER = Look("border", "#BBBBBB", "", "padding: no model looks at it", 0.82)
+_STAGE_1 = {look.fate: look for look in (DOMINANT, ANCHOR, MERGED, DROPPED_BEFORE, BORDER)}
 _AT_LAYER = (("#D55E00", "▽"), ("#CC79A7", "□"), ("#0072B2", "△"), ("#F0E442", "☆"))
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import gradio as gr
 
-from app.describe import describe, step_sentence
+from app.describe import describe, part_name, part_of, step_sentence
 from app.fates import Look, looks
 from app.film import Film, Subject, frames_of
 from app.render import data_url, view_box
-from duet_core.trace import Trace
+from duet_core.trace import Fate, Trace
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _PHOTO_SIDE, _FRAME_SIDE = 720, 480
@@ -44,7 +44,8 @@ def _map(subject: Subject, trace: Trace) -> dict[str, Any]:
         "picture": list(grid.picture),
         "view": list(view_box(grid)),
         "seen": list(grid.seen),
-        "unseen": "The vision encoder never saw this part of the picture.",
+        "unseen": f"The {'crop' if grid.crops else 'vision encoder'} never saw this part of the picture.",
+        "part": part_of(grid),
         "rows": grid.rows,
         "cols": grid.cols,
         "looks": [look.to_json() for look in shown],
@@ -63,12 +64,25 @@ def _map(subject: Subject, trace: Trace) -> dict[str, Any]:
 
 
 def _frames(subject: Subject, trace: Trace) -> list[dict[str, Any]]:
-    """Return each frame: its picture, its second in the clip, and the tokens left of it in every layer."""
-    times = subject.times if isinstance(subject, Film) else (None,)
+    """Return each frame: its picture, its second in the clip, and the tokens left of it in every layer.
+
+    Of a picture in crops, each crop; they share the first one's picture.
+    """
+    times = subject.times if isinstance(subject, Film) else (None,) * trace.grid.frames
     side = _FRAME_SIDE if isinstance(subject, Film) else _PHOTO_SIDE
+    photos = [data_url(photo, "JPEG", side) for photo in frames_of(subject)]
+    photos += [""] * (trace.grid.frames - len(photos))
+    patches = (trace.fate != Fate.BORDER).reshape(trace.grid.frames, -1).sum(1)
     return [
-        {"photo": data_url(photo, "JPEG", side), "time": time, "tokens": tokens.tolist()}
-        for photo, time, tokens in zip(frames_of(subject), times, trace.tokens_by_frame, strict=True)
+        {
+            "photo": photo,
+            "time": time,
+            "name": part_name(trace.grid, number),
+            "seen": list(trace.grid.seen_by(number)),
+            "patches": int(patches[number]),
+            "tokens": tokens.tolist(),
+        }
+        for number, (photo, time, tokens) in enumerate(zip(photos, times, trace.tokens_by_frame, strict=True))
     ]
 
 
@@ -104,4 +118,4 @@ def _heat_text(trace: Trace) -> str:
     left = trace.tokens_by_frame  # (F, L)
     layers = [layer for layer in range(left.shape[1]) if layer == 0 or (left[:, layer] != left[:, layer - 1]).any()]
     parts = (f"{left[:, layer].min()} to {left[:, layer].max()} from layer {layer}" for layer in layers)
-    return f"Tokens left of each frame: {', '.join(parts)}."
+    return f"Tokens left of each {part_of(trace.grid)}: {', '.join(parts)}."

@@ -69,8 +69,8 @@ def _numbers(name: str, text: str, example: str) -> list[float]:
 
 def average_tokens(plan: Plan, size: Size) -> float:
     """Return the visual tokens a layer sees on average under a plan."""
-    each = size.tokens if plan.dominant is None else min(size.tokens, plan.dominant + plan.contextual)
-    counts = plan.tokens_per_layer(each * size.frames, size.layers)
+    entering = size.total if plan.dominant is None else size.entering(plan.dominant + plan.contextual)
+    counts = plan.tokens_per_layer(entering, size.layers)
     return sum(counts) / len(counts)
 
 

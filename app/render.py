@@ -19,16 +19,15 @@ _UNSEEN = 0.55  # how far the photo fades where the encoder never looked
 
 def view_box(grid: Grid) -> Box:
     """Return the box, in pixels of the original, that holds both the whole picture and all that the encoder saw."""
-    width, height = grid.picture
-    left, top, right, bottom = grid.seen
-    return (min(0.0, left), min(0.0, top), max(float(width), right), max(float(height), bottom))
+    lefts, tops, rights, bottoms = zip((0.0, 0.0, *map(float, grid.picture)), grid.seen, *grid.crops, strict=True)
+    return (min(lefts), min(tops), max(rights), max(bottoms))
 
 
 def overlay(photo: Image.Image, trace: Trace, step: int, width: int, frame: int = 0) -> Image.Image:
     """Draw one step of a trace over the photo of a frame, `width` pixels wide; nothing is stretched."""
     view = view_box(trace.grid)
     scale = width / (view[2] - view[0])
-    canvas = _laid_out(photo, trace.grid, view, scale)
+    canvas = _laid_out(photo, trace.grid, view, scale, frame)
     labels, own = trace.labels(step), trace.grid.frame_patches(frame)
     by_fate = {look.fate: look for look in looks(labels)}
     boxes = [_pixels(trace.grid.box(patch), view, scale) for patch in own]
@@ -47,15 +46,15 @@ def _pixels(box: Box, view: Box, scale: float) -> Pixels:
     )
 
 
-def _laid_out(photo: Image.Image, grid: Grid, view: Box, scale: float) -> Image.Image:
-    """Place the photo on the view and fade what lies outside the encoder's square."""
+def _laid_out(photo: Image.Image, grid: Grid, view: Box, scale: float, frame: int) -> Image.Image:
+    """Place the photo on the view and fade what lies outside the frame's (or crop's) square."""
     size = _pixels((view[2], view[3], view[2], view[3]), view, scale)[:2]
     canvas = Image.new("RGB", (max(1, size[0]), max(1, size[1])), PAPER)
     place = _pixels((0, 0, *grid.picture), view, scale)
     fitted = photo.resize((max(1, place[2] - place[0]), max(1, place[3] - place[1])), Image.Resampling.LANCZOS)
     canvas.paste(fitted, place[:2])
     faded = Image.blend(canvas, Image.new("RGB", canvas.size, PAPER), _UNSEEN)
-    seen = _pixels(grid.seen, view, scale)
+    seen = _pixels(grid.seen_by(frame), view, scale)
     faded.paste(canvas.crop(seen), seen[:2])
     return faded
 

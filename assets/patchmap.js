@@ -1,6 +1,7 @@
 // The patch map: draws a trace in the browser. Gradio runs this once per component with `element`, `props` and
 // `watch`; the value is the JSON text that app/patchmap.py makes. Fates, colours and sentences come from there.
-// A picture is a clip of one frame: patches are numbered through all frames, cells show one frame at a time.
+// A picture is a clip of one frame: patches are numbered through all frames, cells show one frame at a time. So are the
+// crops of one picture, each with a box of its own on the same photo.
 
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
@@ -31,6 +32,7 @@ function draw(value) {
   if (!value) return element.replaceChildren();
   map = JSON.parse(value);
   map.frames.forEach((own, at) => {
+    own.photo ||= map.frames[0].photo;
     own.image = Object.assign(new Image(), { src: own.photo, onload: () => thumbsOf(at) });
   });
   step = map.open_at;
@@ -86,27 +88,36 @@ function scrubber() {
 
 function canvas() {
   const [left, top, right, bottom] = map.view;
-  const [width, height] = [right - left, bottom - top];
   const board = make("div", { class: "pm-frame" });
-  board.style.aspectRatio = `${width} / ${height}`;
-  const place = (node, box) => {
-    node.style.left = percent(box[0] - left, width);
-    node.style.top = percent(box[1] - top, height);
-    node.style.width = percent(box[2] - box[0], width);
-    node.style.height = percent(box[3] - box[1], height);
-    return node;
-  };
+  board.style.aspectRatio = `${right - left} / ${bottom - top}`;
   parts.photo = make("img", { class: "pm-photo", alt: map.description, draggable: "false" });
-  board.append(place(parts.photo, [0, 0, ...map.picture]));
-  for (const box of unseen()) board.append(place(make("div", { class: "pm-unseen", title: map.unseen }), box));
+  parts.unseen = make("div", { class: "pm-shades" });
   parts.paint = make("canvas", { class: "pm-paint", "aria-hidden": "true" });
+  parts.grid = grid();
   new ResizeObserver(paint).observe(parts.paint);
-  board.append(place(parts.paint, map.seen), place(grid(), map.seen));
+  board.append(place(parts.photo, [0, 0, ...map.picture]), parts.unseen, parts.paint, parts.grid);
+  settle();
   return board;
 }
 
-function unseen() {
-  const [left, top, right, bottom] = map.seen;
+function place(node, box) {
+  const [left, top, right, bottom] = map.view;
+  node.style.left = percent(box[0] - left, right - left);
+  node.style.top = percent(box[1] - top, bottom - top);
+  node.style.width = percent(box[2] - box[0], right - left);
+  node.style.height = percent(box[3] - box[1], bottom - top);
+  return node;
+}
+
+// Lays cells, paint and shades where the frame that is open lies on the photo.
+function settle() {
+  const { seen } = map.frames[frame];
+  for (const node of [parts.paint, parts.grid]) place(node, seen);
+  const shade = (box) => place(make("div", { class: "pm-unseen", title: map.unseen }), box);
+  parts.unseen.replaceChildren(...unseen(seen).map(shade));
+}
+
+function unseen([left, top, right, bottom]) {
   const [width, height] = map.picture;
   const strips = [
     [0, 0, left, height],
@@ -162,7 +173,7 @@ function busiest() {
 // ---- the film: every frame with its overlay and what is left of it ------------------------------------------------
 
 function film() {
-  parts.film = make("div", { class: "pm-film", role: "group", "aria-label": "Frames of the clip" });
+  parts.film = make("div", { class: "pm-film", role: "group", "aria-label": `The ${map.part}s` });
   parts.film.append(...map.frames.map(frameButton));
   parts.film.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -185,20 +196,24 @@ function frameButton(own, index) {
 
 function show(index) {
   frame = index;
+  settle();
   goTo(step);
 }
 
-const atStep = (own) => (step === 0 ? patchesEach() : own.tokens[map.steps[step].layer]);
+const atStep = (own) => (step === 0 ? own.patches : own.tokens[map.steps[step].layer]);
 const seconds = (time) => `${time.toFixed(1)} s`;
+const capital = (text) => text[0].toUpperCase() + text.slice(1);
 
 function tellFilm() {
   map.frames.forEach((own, index) => {
     const button = parts.film.children[index];
     const left = atStep(own);
     button.setAttribute("aria-pressed", String(index === frame));
-    button.setAttribute("aria-label", `Frame ${index + 1} at ${seconds(own.time)}: ${left} of ${patchesEach()} tokens`);
-    button.querySelector(".pm-bar-left").style.width = percent(left, patchesEach());
-    button.querySelector(".pm-film-name").replaceChildren(seconds(own.time), make("b", { text: String(left) }));
+    const when = own.time === null ? "" : ` at ${seconds(own.time)}`;
+    button.setAttribute("aria-label", `${capital(own.name)}${when}: ${left} of ${own.patches} tokens`);
+    button.querySelector(".pm-bar-left").style.width = percent(left, own.patches || 1);
+    const name = own.time === null ? own.name : seconds(own.time);
+    button.querySelector(".pm-film-name").replaceChildren(name, make("b", { text: String(left) }));
   });
 }
 
@@ -209,20 +224,20 @@ function heat() {
   const step = (width - left) / map.frames.length;
   const rects = map.frames.flatMap((own, at) =>
     own.tokens.map((tokens, layer) => {
-      const share = tokens / patchesEach();
+      const share = tokens / (own.patches || 1);
       const box = `x="${left + at * step}" y="${top + layer * row}" width="${step - 1}" height="${row - 1}"`;
-      const said = `frame ${at + 1}, layer ${layer}: ${tokens} tokens`;
+      const said = `${own.name}, layer ${layer}: ${tokens} tokens`;
       return `<rect ${box} data-frame="${at}" style="--share:${(100 * Math.sqrt(share)).toFixed(0)}%"><title>${said}</title></rect>`;
     }),
   );
   const bottom = top + layers * row;
   const holder = make("figure");
   holder.innerHTML =
-    `<figcaption>What is left of every frame, layer by layer</figcaption>` +
+    `<figcaption>What is left of every ${map.part}, layer by layer</figcaption>` +
     `<svg viewBox="0 0 ${width} ${bottom + 16}" role="img" aria-label="${map.heat_text}">${rects.join("")}` +
     `<text x="4" y="${top + row * 0.8}">layer 0</text><text x="4" y="${bottom - row * 0.2}">${layers - 1}</text>` +
-    `<text x="${left}" y="${bottom + 12}">frame 1</text>` +
-    `<text x="${width}" y="${bottom + 12}" text-anchor="end">${map.frames.length}</text></svg>`;
+    `<text x="${left}" y="${bottom + 12}">${map.frames[0].name}</text>` +
+    `<text x="${width}" y="${bottom + 12}" text-anchor="end">${map.frames.at(-1).name.split(" ").at(-1)}</text></svg>`;
   holder.addEventListener("click", (event) => {
     const at = event.target.closest("rect")?.dataset.frame;
     if (at !== undefined) show(Number(at));
@@ -273,9 +288,9 @@ function thumb(board, own, at) {
   pen.fillRect(0, 0, board.width, board.height);
   pen.drawImage(image, ...box([0, 0, ...map.picture]));
   pen.globalAlpha = 0.55;
-  for (const strip of unseen()) pen.fillRect(...box(strip));
+  for (const strip of unseen(map.frames[own].seen)) pen.fillRect(...box(strip));
   pen.globalAlpha = 1;
-  if (at > 0) paintPatches(pen, looksAt(own, at), at, box(map.seen), scale, false);
+  if (at > 0) paintPatches(pen, looksAt(own, at), at, box(map.frames[own].seen), scale, false);
 }
 
 function paintPatches(pen, fates, at, [left, top, width, height], scale, glyphs) {
@@ -393,14 +408,18 @@ function select(cell, focus) {
 
 // ---- the card of one patch -----------------------------------------------------------------------------------
 
+const homeOf = (patch) => {
+  const own = Math.floor(patch / patchesEach());
+  return `${own === frame ? "" : `${map.frames[own].name}, `}${placeOf(patch % patchesEach())}`;
+};
 const placeOf = (cell) => `row ${Math.floor(cell / map.cols) + 1}, column ${(cell % map.cols) + 1}`;
 
 function tell(cell) {
   const look = map.looks[map.steps[step].labels[patchOf(cell)]];
   const title = make("div", { class: "pm-card-title" });
-  const where = isClip() ? `frame ${frame + 1}, ${placeOf(cell)}` : placeOf(cell);
+  const where = isClip() ? `${map.frames[frame].name}, ${placeOf(cell)}` : placeOf(cell);
   title.append(make("span", { class: "pm-swatch", "data-fate": look.fate, "aria-hidden": "true" }));
-  title.append(make("strong", { text: where[0].toUpperCase() + where.slice(1) }));
+  title.append(make("strong", { text: capital(where) }));
   const lines = [look.name, ...story(patchOf(cell))].map((text) => make("li", { text }));
   parts.card.replaceChildren(title, make("ul", {}, ...lines));
   const home = step > 0 ? map.joined[patchOf(cell)] : -1;
@@ -413,12 +432,12 @@ function story(patch) {
   const lines = [];
   const score = map.stage1[patch];
   if (score !== null) {
-    const own = map.stage1.slice(patchOf(0), patchOf(patchesEach()));
-    const rank = 1 + own.filter((other) => other !== null && other > score).length;
+    const own = map.stage1.slice(patchOf(0), patchOf(patchesEach())).filter((other) => other !== null);
+    const rank = 1 + own.filter((other) => other > score).length;
     lines.push(`stage-1 score ${number(score)}, rank ${rank} of ${own.length}`);
   }
   const home = map.joined[patch];
-  if (step > 0 && home >= 0 && home !== patch) lines.push(`joined the anchor at ${placeOf(home - patchOf(0))}`);
+  if (step > 0 && home >= 0 && home !== patch) lines.push(`joined the anchor at ${homeOf(home)}`);
   for (const drop of map.late.slice(0, Math.max(0, step - 1))) {
     if (drop.scores[patch] !== null) lines.push(`stage-2 score ${number(drop.scores[patch])} before layer ${drop.layer}`);
   }

@@ -87,10 +87,12 @@ class Model:
         """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
         processor = self._require_processor().image_processor
         frames, eye = self._look_at(picture)
-        pixels, watch = pixels_of(processor, frames), Stopwatch(self.backbone.device)
+        pixels, watch = pixels_of(processor, frames, eye.medium == "video"), Stopwatch(self.backbone.device)
         with watch.span("encode"):
-            seen = self.backbone.see(eye, pixels)
-        grid = Grid(len(frames), *seen.rows_cols, frames[0].size, seen_box(processor, frames[0].size))
+            seen = self.backbone.see(eye, self.backbone.prepared(eye, pixels))
+        boxes = seen.tilings[0].boxes if seen.tilings else ()
+        box = seen_box(processor, frames[0].size)
+        grid = Grid(len(boxes) or len(frames), *seen.rows_cols, frames[0].size, box, boxes)
         return Encoded(eye, seen, grid, self.layers, watch.totals()["encode"])
 
     def ask(self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64) -> Answer:
@@ -130,7 +132,7 @@ class Model:
         if not asked:
             return []
         entered = self._enter(encoded, plan, watch, asked[0])
-        saved = encoded.grid.frames * (encoded.size.tokens - entered.visual.shape[1])
+        saved = encoded.size.total - sum(len(block) for block in entered.blocks)
         most = BATCH_BYTES // kv_bytes(self.backbone.layer_shape, [1] * self.layers)
         texts: list[str] = []
         for batch in in_batches([len(request.ids) - saved for request, _ in asked], most):
@@ -146,9 +148,11 @@ class Model:
         [1, F, 3, h, w].
         """
         processor, (frames, eye) = self._require_processor(), self._look_at(picture)
-        shown = self.backbone.prepared(eye, pixels_of(processor.image_processor, frames))
-        tokens = eye.tokens(self.backbone.rows_cols_of(shown))
-        ids = torch.tensor([build_prompt(processor, question, Shown.of(eye, len(frames), tokens)).ids])
+        pixels = pixels_of(processor.image_processor, frames, eye.medium == "video")
+        shown = self.backbone.prepared(eye, pixels)
+        tilings = self.backbone.tilings_of(eye, shown)
+        tokens = tilings[0].tokens if tilings else eye.tokens(self.backbone.rows_cols_of(shown))
+        ids = torch.tensor([build_prompt(processor, question, Shown.of(eye, len(tilings or frames), tokens)).ids])
         ids = ids.to(self.backbone.device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **shown}
 
@@ -165,7 +169,7 @@ class Model:
         eye, watch = self.backbone.eye(holds_clips(inputs)), Stopwatch(self.backbone.device)
         with torch.inference_mode(), watch.span("encode"):
             seen = self.backbone.see(eye, inputs)
-        samples = running.deal_out(eye, seen.rows_cols, requests)
+        samples = running.deal_out(eye, seen, requests)
         entered = running.enter(self.backbone, eye, seen, plan, watch, requests, samples)
         return running.prefill(self.backbone, entered, requests, samples, plan, watch)
 
@@ -186,12 +190,12 @@ class Model:
 
     def _asked(self, question: str, encoded: Encoded, plan: Plan) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""
-        frames, tokens = encoded.grid.frames, encoded.size.tokens
-        prompt = build_prompt(self._require_processor(), question, Shown.of(encoded.eye, frames, tokens))
+        pictures, tokens = encoded.size.frames, encoded.size.tokens
+        prompt = build_prompt(self._require_processor(), question, Shown.of(encoded.eye, pictures, tokens))
         by_words = plan.queries == "salient"
         request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
         guides = prompt.words if by_words and plan.layers else ()
-        return request, Sample(range(frames), encoded.grid, tokens * frames, guides)
+        return request, Sample(range(pictures), encoded.grid, tokens * pictures, guides)
 
     def _enter(self, encoded: Encoded, plan: Plan, watch: Stopwatch, asked: tuple[Request, Sample]) -> Entered:
         request, sample = asked

@@ -13,7 +13,8 @@ class Grid:
 
     `frames` x `rows` x `cols` patches in raster order, frame after frame. `picture` is the (width, height) of the
     original in pixels; `seen` is the box (left, top, right, bottom) in original pixels that the encoder's square
-    covers: it may reach outside the picture (padding) or leave parts of it out (a centre crop).
+    covers: it may reach outside the picture (padding) or leave parts of it out (a centre crop). Where the frames are
+    crops of one picture, `crops` holds such a box for each of them; the first shows the whole picture.
     """
 
     frames: int
@@ -21,6 +22,7 @@ class Grid:
     cols: int
     picture: tuple[int, int]
     seen: Box
+    crops: tuple[Box, ...] = ()
 
     @property
     def patches(self) -> int:
@@ -32,6 +34,10 @@ class Grid:
         each = self.rows * self.cols
         return range(frame * each, (frame + 1) * each)
 
+    def seen_by(self, frame: int) -> Box:
+        """Return the box, in pixels of the original, that a frame covers."""
+        return self.crops[frame] if self.crops else self.seen
+
     def place(self, patch: int) -> tuple[int, int, int]:
         """Return (frame, row, column) of a patch, all counted from 0."""
         frame, rest = divmod(patch, self.rows * self.cols)
@@ -39,8 +45,8 @@ class Grid:
 
     def box(self, patch: int) -> Box:
         """Return (left, top, right, bottom) of a patch in pixels of the original picture."""
-        _, row, col = self.place(patch)
-        left, top, right, bottom = self.seen
+        frame, row, col = self.place(patch)
+        left, top, right, bottom = self.seen_by(frame)
         width, height = (right - left) / self.cols, (bottom - top) / self.rows
         return (
             left + col * width,
@@ -51,7 +57,7 @@ class Grid:
 
     def patch_at(self, x: float, y: float, frame: int = 0) -> int | None:
         """Return the patch under a pixel of the original picture, or None where the encoder saw nothing."""
-        left, top, right, bottom = self.seen
+        left, top, right, bottom = self.seen_by(frame)
         if not (left <= x < right and top <= y < bottom):
             return None
         row = min(self.rows - 1, int((y - top) / (bottom - top) * self.rows))
@@ -66,9 +72,11 @@ class Grid:
             "cols": self.cols,
             "picture": list(self.picture),
             "seen": list(self.seen),
+            **({"crops": [list(box) for box in self.crops]} if self.crops else {}),
         }
 
     @classmethod
     def from_json(cls, data: dict) -> Grid:
         """Read what `to_json` wrote."""
-        return cls(data["frames"], data["rows"], data["cols"], tuple(data["picture"]), tuple(data["seen"]))
+        crops = tuple(tuple(box) for box in data.get("crops", ()))
+        return cls(data["frames"], data["rows"], data["cols"], tuple(data["picture"]), tuple(data["seen"]), crops)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -36,17 +37,20 @@ class Places:
     runs: list[int]
 
 
-def count_pictures(ids: Sequence[int], image_token: int, placeholders: int) -> int:
-    """Return how many pictures a prompt has room for; a PictureError if the placeholders do not come out even."""
+def count_pictures(ids: Sequence[int], image_token: int, placeholders: Sequence[int]) -> int:
+    """Return how many of the next pictures, of so many `placeholders` each, a prompt has room for.
+
+    Raises a PictureError if they do not come out even.
+    """
     found = list(ids).count(image_token)
-    if found == 0 or found % placeholders:
-        raise PictureError(
-            f"The prompt has {found} picture tokens, but a picture takes {placeholders}: give whole pictures."
-        )
-    return found // placeholders
+    filled = list(accumulate(placeholders))
+    if found not in filled:
+        takes = " and ".join(str(one) for one in sorted(set(placeholders))) or "none that is left"
+        raise PictureError(f"The prompt has {found} picture tokens, but a picture takes {takes}: give whole pictures.")
+    return filled.index(found) + 1
 
 
-def place(ids: Sequence[int], image_token: int, placeholders: int, entering: Sequence[int]) -> Places:
+def place(ids: Sequence[int], image_token: int, placeholders: Sequence[int], entering: Sequence[int]) -> Places:
     """Give each picture's run of placeholders as many places as `entering` says; text keeps its order around them."""
     text: list[int] = []
     visual: list[int] = []
@@ -55,10 +59,10 @@ def place(ids: Sequence[int], image_token: int, placeholders: int, entering: Seq
     at, old = 0, 0
     while old < len(ids):
         if ids[old] == image_token:
-            many = entering[len(runs)]
+            full, many = placeholders[len(runs)], entering[len(runs)]
             runs.append(old)
             visual += range(at, at + many)
-            at, old = at + many, old + placeholders
+            at, old = at + many, old + full
         else:
             moved[old] = at
             text.append(at)

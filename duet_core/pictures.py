@@ -14,16 +14,33 @@ from duet_core.grid import Box
 LONGEST_ASPECT = 50  # a longer strip would be blown up to gigabytes by a processor that crops
 
 
-def pixels_of(processor: Any, pictures: list[Image.Image]) -> dict[str, Tensor]:
-    """Return what the checkpoint's image processor makes of pictures (padded where it can): `pixel_values` and more."""
+def pixels_of(processor: Any, pictures: list[Image.Image], video: bool = False) -> dict[str, Tensor]:
+    """Return what the checkpoint's image processor makes of pictures (padded where it can): `pixel_values` and more.
+
+    `video`: they are the frames of a clip to the model, which are never cut into crops.
+    """
     for picture in pictures:
         check_picture(picture)
     sizes = {picture.size for picture in pictures}
     if len(sizes) != 1:
         raise PictureError(f"The frames have {len(sizes)} different sizes; give at least one, all of one size.")
     rgb = [to_rgb(picture) for picture in pictures]
+    if video and cuts(processor):
+        uncut = processor(images=rgb, return_tensors="pt", image_grid_pinpoints=[[crop_edge(processor)] * 2])
+        return {"pixel_values": uncut["pixel_values"][:, 0]}  # (F, 3, h, w): of each frame the crop with all of it
     padding = {"do_pad": True} if pads(processor) else {}
     return dict(processor(images=rgb, return_tensors="pt", **padding))
+
+
+def cuts(processor: Any) -> bool:
+    """Whether the processor cuts a picture into crops; the first shows all of it, pressed into a square."""
+    return hasattr(processor, "image_grid_pinpoints")
+
+
+def crop_edge(processor: Any) -> int:
+    """Return the pixels of a crop's side."""
+    size = dict(processor.size)
+    return int(size.get("height") or size["shortest_edge"])
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -58,6 +75,8 @@ def pads(processor: Any) -> bool:
 def seen_box(processor: Any, size: tuple[int, int]) -> Box:
     """Return the box (left, top, right, bottom), in pixels of a (width, height) picture, that the encoder covers."""
     width, height = size
+    if cuts(processor):
+        return (0, 0, width, height)
     if pads(processor):
         side = max(size)
         before = -((side - width) // 2), -((side - height) // 2)

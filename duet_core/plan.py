@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -88,17 +88,39 @@ def _require(holds: bool, name: str, value: object, limit: str) -> None:
 class Size:
     """What a plan depends on: visual tokens of one picture, language-model layers, and pictures (frames of a clip).
 
-    A plan's `dominant` and `contextual` count for every frame; a budget for all of them together.
+    A plan's `dominant` and `contextual` count for every frame; a budget for all of them together. Where one picture is
+    several crops, they count for every crop, and `rooms` tells how many tokens each crop can pass on at most.
     """
 
     tokens: int
     layers: int
     frames: int = 1
+    rooms: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
         """Visual tokens of the whole clip (or the one picture)."""
         return self.tokens * self.frames
+
+    @property
+    def parts(self) -> int:
+        """How many frames or crops stage 1 looks at, each for itself."""
+        return len(self.rooms) or self.frames
+
+    @property
+    def most(self) -> int:
+        """The most tokens that stage 1 can leave of a frame or crop."""
+        return max(self.rooms, default=self.tokens)
+
+    def entering(self, each: int) -> int:
+        """Return how many tokens enter when stage 1 leaves so many of each frame or crop, of all there are at most."""
+        return sum(min(each, room) for room in self.rooms) if self.rooms else min(each, self.tokens) * self.frames
+
+    def each(self, entering: float) -> int:
+        """Return how many tokens of each frame or crop, at least one, come closest to so many in all."""
+        if not self.rooms:
+            return max(1, round(entering / self.frames))
+        return min(range(1, self.most + 1), key=lambda each: abs(self.entering(each) - entering))
 
 
 def target_budget(size: Size, reduction: float | None = None, budget: float | None = None) -> float:
@@ -112,7 +134,7 @@ def target_budget(size: Size, reduction: float | None = None, budget: float | No
         share = 0.0 if reduction is None else reduction
         _require(0.0 <= share < 1.0, "reduction", share, "at least 0 and below 1")
         return size.total * (1.0 - share)
-    _require(size.frames <= budget <= size.total, "budget", budget, f"between {size.frames} and {size.total} tokens")
+    _require(size.parts <= budget <= size.total, "budget", budget, f"between {size.parts} and {size.total} tokens")
     return float(budget)
 
 
@@ -128,8 +150,18 @@ def duet_schedule(method: str, target: float, size: Size) -> Plan:
     base = _scheduled(Plan(method=method), size.layers)
     if target > _average(base, size.total, size.layers):
         return _milder(base, target, size)
-    entering = min(range(1, size.tokens + 1), key=lambda n: abs(_average(base, n * size.frames, size.layers) - target))
-    return _tuned(_split(base, entering, size), entering * size.frames, target, size.layers)
+    each = min(_choices(size), key=lambda n: abs(_average(base, size.entering(n), size.layers) - target))
+    plan = _tuned(_split(base, each, size), size.entering(each), target, size.layers)
+    if size.rooms and abs(_average(plan, size.entering(each), size.layers) - target) > 1.0:
+        return _tuned(base, size.total, target, size.layers)  # what ends the lines makes up too much of all the tokens
+    return plan
+
+
+def _choices(size: Size) -> range:
+    """Return how many tokens stage 1 may leave of each frame or crop, so that no more enter than there are."""
+    if not size.rooms:
+        return range(1, size.tokens + 1)
+    return range(2, max(3, bisect_right(range(size.most + 1), size.total, key=size.entering)))
 
 
 def _scheduled(base: Plan, n_layers: int) -> Plan:
@@ -146,8 +178,8 @@ def _average(plan: Plan, entering: int, n_layers: int) -> float:
 
 def _split(base: Plan, entering: int, size: Size) -> Plan:
     """Divide a picture's entering tokens into dominant and contextual ones as the published settings do."""
-    share = _interpolate(_IN_PICTURES if size.frames == 1 else _IN_FRAMES, entering / size.tokens)
-    contextual = min(round(entering * share), entering - 1)
+    share = _interpolate(_IN_PICTURES if size.frames == 1 else _IN_FRAMES, entering / size.most)
+    contextual = min(max(1, round(entering * share)), entering - 1)
     return replace(base, dominant=entering - contextual, contextual=contextual)
 
 

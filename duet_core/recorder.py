@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from torch import Tensor
 from duet_core.decoder import Cut, Prefilled
 from duet_core.grid import Grid
 from duet_core.methods import Fates, Look, Selection, kept_fates
+from duet_core.runs import Entered
 from duet_core.trace import BEFORE_MODEL, SURVIVED, Drop, Trace
 
 
@@ -34,39 +37,50 @@ def everything(look: Look, keeps_cls: bool) -> Selection:
     return Selection(tokens, places, partial(kept_fates, look, patches, first))
 
 
-def record_all(method: str, samples: list[Sample], selection: Selection, done: Prefilled) -> tuple[Trace, ...]:
+def record_all(method: str, samples: list[Sample], entered: Entered, done: Prefilled) -> tuple[Trace, ...]:
     """Return the trace of each sample of a prefilled batch."""
-    fates, counts = selection.fates(), selection.counts
-    return tuple(_record(method, sample, number, fates, counts, done) for number, sample in enumerate(samples))
+    fates = entered.fates()
+    return tuple(
+        _record(method, sample, number, _own(fates, entered, sample.pictures), done)
+        for number, sample in enumerate(samples)
+    )
 
 
-def _record(method: str, sample: Sample, number: int, fates: Fates, counts: list[int], done: Prefilled) -> Trace:
-    token_of = _numbered(fates.token_of, sample.pictures, counts[sample.pictures.start : sample.pictures.stop])
-    patches = [fates.joined.shape[1]] * len(sample.pictures)
+def _record(method: str, sample: Sample, number: int, fates: Fates, done: Prefilled) -> Trace:
+    """Return the trace of the `number`-th sample; `fates` [F, P] are those of its own F frames or crops."""
+    token_of = fates.token_of.flatten().cpu().numpy()
     return Trace(
         method=method,
         grid=sample.grid,
         full=sample.full,
         tokens_per_layer=tuple(counts[number] for counts in done.visual_counts),
-        fate=_flat(fates.fate, sample.pictures).astype(np.uint8),
-        joined=_numbered(fates.joined, sample.pictures, patches).astype(np.int32),
+        fate=fates.fate.flatten().cpu().numpy().astype(np.uint8),
+        joined=fates.joined.flatten().cpu().numpy().astype(np.int32),
         died_at=_deaths(token_of, done.cuts, number),
-        stage1_scores=_flat(fates.scores, sample.pictures).astype(np.float32),
+        stage1_scores=fates.scores.flatten().cpu().numpy().astype(np.float32),
         drops=tuple(_drop(cut, number, token_of) for cut in done.cuts),
         words=sample.words,
     )
 
 
-def _numbered(values: Tensor, pictures: range, counts: list[int]) -> np.ndarray:
-    """Return [F * P] numbers that run on through the sample's F pictures, as many as `counts` says; -1 stays."""
-    own = values[pictures.start : pictures.stop]  # (F, P)
-    first = own.new_tensor([0, *counts[:-1]]).cumsum(0).unsqueeze(-1)  # (F, 1)
-    return torch.where(own >= 0, own + first, own).flatten().cpu().numpy()
+def _own(fates: Fates, entered: Entered, pictures: range) -> Fates:
+    """Return the fates [F, P] of a sample's pictures, with tokens and patches numbered through all of them."""
+    parts = entered.parts[pictures.start : pictures.stop]
+    first = sum(entered.parts[: pictures.start])
+    rows = slice(first, first + sum(parts))
+    return Fates(
+        fate=fates.fate[rows],
+        joined=_run_on(fates.joined[rows], [part * fates.joined.shape[1] for part in parts], parts),
+        token_of=_run_on(fates.token_of[rows], entered.counts(pictures), parts),
+        scores=fates.scores[rows],
+    )
 
 
-def _flat(values: Tensor, pictures: range) -> np.ndarray:
-    """Return [F * P] numpy of the sample's F pictures."""
-    return values[pictures.start : pictures.stop].flatten().cpu().numpy()
+def _run_on(values: Tensor, lengths: Sequence[int], parts: Sequence[int]) -> Tensor:
+    """Let numbers [F, P] that begin anew in each picture run on: it has `lengths` of them, `parts` rows; -1 stays."""
+    starts = torch.tensor(list(accumulate(lengths, initial=0))[:-1], device=values.device)
+    first = starts.repeat_interleave(torch.tensor(parts, device=values.device)).unsqueeze(-1)  # (F, 1)
+    return torch.where(values >= 0, values + first, values)
 
 
 def _deaths(token_of: np.ndarray, cuts: list[Cut], number: int) -> np.ndarray:

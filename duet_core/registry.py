@@ -51,11 +51,11 @@ _ALL = (
     ),
     Suggested(
         "llava-hf/llava-v1.6-vicuna-7b-hf", "LLaVA-1.6 Vicuna 7B", "llava_next", 7_063_431_168, 14.1,
-        "Llama 2 Community", "photos with small text", "Up to 2880 visual tokens of a picture.",
+        "Llama 2 Community", "photos with small text", "Up to 2,928 visual tokens of a picture; no clips.",
     ),
     Suggested(
         "llava-hf/llava-v1.6-mistral-7b-hf", "LLaVA-1.6 Mistral 7B", "llava_next", 7_566_747_648, 15.1,
-        "Apache-2.0", "photos with small text", "Up to 2880 visual tokens of a picture.",
+        "Apache-2.0", "photos with small text", "Up to 2,928 visual tokens of a picture; no clips.",
     ),
     Suggested(
         "LanguageBind/Video-LLaVA-7B-hf", "Video-LLaVA 7B", "video_llava", 7_366_279_168, 14.7, "see its card",
@@ -63,11 +63,11 @@ _ALL = (
     ),
     Suggested(
         "llava-hf/llava-onevision-qwen2-0.5b-ov-hf", "LLaVA-OneVision 0.5B", "llava_onevision", 893_675_552, 1.8,
-        "Apache-2.0", "photos and clips on a CPU",
+        "Apache-2.0", "photos and clips on a CPU", "Thousands of visual tokens of a large photo, 196 of a frame.",
     ),
     Suggested(
         "llava-hf/llava-onevision-qwen2-7b-ov-hf", "LLaVA-OneVision 7B", "llava_onevision", 8_030_348_832, 16.1,
-        "Apache-2.0", "photos and clips",
+        "Apache-2.0", "photos and clips", "Thousands of visual tokens of a large photo, 196 of a frame.",
     ),
     Suggested(
         "Qwen/Qwen2.5-VL-3B-Instruct", "Qwen2.5-VL 3B", "qwen2_5_vl", 3_754_622_976, 7.5, "Qwen Research",

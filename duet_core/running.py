@@ -5,8 +5,9 @@ B batch, I pictures, n1 visual tokens of one picture after stage 1, T tokens, D 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from duet_core import decoder
 from duet_core.backbones import Backbone, Eye
 from duet_core.cost import Cost, kv_bytes, prefill_flops
+from duet_core.crops import Group, choose, entry_order, fates_of, left_of, whole_fates
 from duet_core.grid import Grid
 from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
 from duet_core.methods import Look, build_method
@@ -21,19 +23,35 @@ from duet_core.plan import Plan
 from duet_core.recorder import Sample, everything, record_all
 from duet_core.runs import Entered, Run
 from duet_core.sharing import SharedStart
+from duet_core.tiling import grid_of
 from duet_core.timing import Stopwatch
 from duet_core.vision import Seen
 
 
-def deal_out(eye: Eye, rows_cols: tuple[int, int], requests: Sequence[Request]) -> list[Sample]:
+def deal_out(eye: Eye, seen: Seen, requests: Sequence[Request]) -> list[Sample]:
     """Give each prompt of a batch the pictures that it has room for, in their order."""
-    samples, first, tokens = [], 0, eye.tokens(rows_cols)
-    side = rows_cols[1], rows_cols[0]  # a pixel for a patch: bare inputs do not tell how large the original was
+    samples, first, placeholders = [], 0, _placeholders(eye, seen)
     for request in requests:
-        own = count_pictures(request.ids, eye.token, tokens)
-        samples.append(Sample(range(first, first + own), Grid(own, *rows_cols, side, (0, 0, *side)), tokens * own))
-        first += own
+        pictures = range(first, first + count_pictures(request.ids, eye.token, placeholders[first:]))
+        full = sum(placeholders[pictures.start : pictures.stop])
+        samples.append(Sample(pictures, _grid(seen, pictures), full))
+        first = pictures.stop
     return samples
+
+
+def _placeholders(eye: Eye, seen: Seen) -> tuple[int, ...]:
+    """Return how many visual tokens each picture has in the untouched model."""
+    if seen.tilings:
+        return tuple(tiling.tokens for tiling in seen.tilings)
+    return (eye.tokens(seen.rows_cols),) * len(seen.features)
+
+
+def _grid(seen: Seen, pictures: range) -> Grid:
+    """Return how the patches of bare inputs lie: a pixel for a patch where nothing tells how large the original was."""
+    if seen.tilings:
+        return grid_of(seen.tilings[pictures.start : pictures.stop])
+    side = seen.rows_cols[1], seen.rows_cols[0]
+    return Grid(len(pictures), *seen.rows_cols, side, (0, 0, *side))
 
 
 @torch.inference_mode()
@@ -48,20 +66,54 @@ def enter(
 ) -> Entered:
     """Run stage 1 and the projector on the pictures of all samples; `requests` are what is asked about them."""
     plan.check(len(backbone.layers))
+    method = build_method(plan)
     look = Look(
         seen,
         partial(backbone.evidence, seen),
         backbone.project,
-        tuple(sample.pictures for sample in samples),
+        _groups(seen, samples),
         lambda: [_question(backbone, eye, request) for request in requests],
         partial(backbone.see_again, eye, seen),
     )
+    if seen.tilings:
+        return _enter_crops(backbone, eye, seen, partial(choose, method.after_vision, look, seen.tilings), watch)
     with watch.span("select"):
-        selection = build_method(plan).after_vision(look) or everything(look, eye.keeps_cls)
+        selection = method.after_vision(look) or everything(look, eye.keeps_cls)
         selection = selection.in_place() if eye.in_place else selection
     with watch.span("encode"):
         visual = backbone.project(selection.tokens)  # (I, n1, D)
-    return Entered(eye, seen.rows_cols, selection, visual)
+    counts, full = selection.counts, _placeholders(eye, seen)
+    blocks = tuple(own[:count] for own, count in zip(visual, counts, strict=True))  # (n, D) each
+    places = tuple(own[:count] for own, count in zip(selection.places, counts, strict=True))
+    return Entered(eye, seen.rows_cols, blocks, full, (1,) * len(blocks), selection.fates, places)
+
+
+def _groups(seen: Seen, samples: Sequence[Sample]) -> tuple[range, ...]:
+    """Return which of the encoder's pictures, or crops of pictures, are each sample's."""
+    if not seen.tilings:
+        return tuple(sample.pictures for sample in samples)
+    first = [0, *accumulate(tiling.crops for tiling in seen.tilings)]
+    return tuple(range(first[sample.pictures.start], first[sample.pictures.stop]) for sample in samples)
+
+
+def _enter_crops(
+    backbone: Backbone, eye: Eye, seen: Seen, choose_groups: Callable[[], list[Group]], watch: Stopwatch
+) -> Entered:
+    """Run stage 1 on every crop and put what is left in order, or lay all patches out as the untouched model does."""
+    tilings = seen.tilings
+    full, parts = _placeholders(eye, seen), tuple(tiling.crops for tiling in tilings)
+    with watch.span("select"):
+        groups = choose_groups()
+        left = left_of(groups) if groups else None
+        order, counts = entry_order(left, tilings, seen.extra) if left else (None, [])
+    with watch.span("encode"):
+        if left is None or order is None:
+            patches = backbone.project(seen.features[:, seen.extra :]).split(parts)  # (C, P, D) each
+            whole = [tiling.tokens_of(own, backbone.line_end) for tiling, own in zip(tilings, patches, strict=True)]
+            return Entered(eye, seen.rows_cols, tuple(whole), full, parts, partial(whole_fates, tilings))
+        visual = backbone.project(left.tokens[order].unsqueeze(0)).squeeze(0)  # (S, D)
+    fates = partial(fates_of, groups, order, counts, seen.extra, tilings)
+    return Entered(eye, seen.rows_cols, visual.split(counts), full, parts, fates)
 
 
 def _question(backbone: Backbone, eye: Eye, request: Request) -> Tensor:
@@ -83,12 +135,11 @@ def prefill(
     watch: Stopwatch,
 ) -> Run:
     """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
-    eye, placeholders, method = entered.eye, entered.eye.tokens(entered.rows_cols), build_method(plan)
+    method = build_method(plan)
     with watch.span("prefill"):
-        counts = [entered.selection.counts[own.pictures.start : own.pictures.stop] for own in samples]
-        pairs = zip(requests, counts, strict=True)
-        where = [place(request.ids, eye.token, placeholders, own) for request, own in pairs]
-        blocks = [torch.cat(entered.of(own.pictures)) for own in samples]  # (n, D) each
+        pairs = [(request.ids, own.pictures) for request, own in zip(requests, samples, strict=True)]
+        where = [place(ids, entered.eye.token, entered.full(own), entered.counts(own)) for ids, own in pairs]
+        blocks = [torch.cat(entered.of(own)) for _, own in pairs]  # (n, D) each
         positions = _positions(backbone, entered, requests, samples, where)
         if positions is None and method.positions == "original":
             positions = [torch.arange(own.length, device=backbone.device)[None] for own in where]
@@ -96,7 +147,7 @@ def prefill(
     together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
     stack = SharedStart(backbone) if together else backbone
     state = decoder.prefill(stack, tokens, method.at_layer, watch, method.trims)
-    return Run(state.logits, record_all(plan.method, list(samples), entered.selection, state), state, watch)
+    return Run(state.logits, record_all(plan.method, list(samples), entered, state), state, watch)
 
 
 def _positions(
@@ -112,7 +163,7 @@ def _positions(
         whole = backbone.positions(torch.tensor(request.ids), entered.rows_cols)  # (3, prompt)
         if whole is None:
             return None
-        seats = entered.seats(sample.pictures)
+        seats = entered.places[sample.pictures.start : sample.pictures.stop]
         kept.append(whole.to(seats[0].device)[:, sources(places, seats)])
     return kept
 

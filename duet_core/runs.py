@@ -5,7 +5,7 @@ Shapes: B batch, I pictures, n1 visual tokens of one picture after stage 1, D wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -15,7 +15,7 @@ from duet_core.backbones import Eye
 from duet_core.cost import Cost
 from duet_core.decoder import Prefilled
 from duet_core.grid import Grid
-from duet_core.methods import Selection
+from duet_core.methods import Fates
 from duet_core.plan import Size
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
@@ -40,27 +40,40 @@ class Encoded:
     @property
     def size(self) -> Size:
         """What a plan for it depends on."""
+        if self.seen.tilings:
+            return self.seen.tilings[0].size(self.layers, self.seen.extra)
         return Size(self.eye.tokens(self.seen.rows_cols), self.layers, self.grid.frames)
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """What a method let in, and its projection `visual` [I, n1, D]: it depends on the picture, not on the question."""
+    """What a method let in: it depends on the pictures, not on the question.
+
+    `blocks`: of each picture, the tokens that enter [n, D], projected. `placeholders`: its tokens in the untouched
+    model. `parts`: its rows in the fates, one for each crop where it is cut up. `fates()` numbers tokens and patches
+    through each picture, and works them out when the run is over. `places`: of each picture that is not cut up, the
+    encoder token at whose place each of them stands [n].
+    """
 
     eye: Eye
     rows_cols: tuple[int, int]
-    selection: Selection
-    visual: Tensor
+    blocks: tuple[Tensor, ...]
+    placeholders: tuple[int, ...]
+    parts: tuple[int, ...]
+    fates: Callable[[], Fates]
+    places: tuple[Tensor, ...] = ()
 
-    def of(self, pictures: range) -> list[Tensor]:
-        """Return the projected tokens [n1, D] of each of some pictures, without padding."""
-        counts = self.selection.counts
-        return [self.visual[number, : counts[number]] for number in pictures]
+    def of(self, pictures: range) -> tuple[Tensor, ...]:
+        """Return the tokens [n, D] of each of some pictures."""
+        return self.blocks[pictures.start : pictures.stop]
 
-    def seats(self, pictures: range) -> list[Tensor]:
-        """Return which of its picture's encoder tokens each token of some pictures stands for, [n1] each."""
-        counts = self.selection.counts
-        return [self.selection.places[number, : counts[number]] for number in pictures]
+    def counts(self, pictures: range) -> list[int]:
+        """Return how many tokens of each of some pictures enter."""
+        return [len(block) for block in self.of(pictures)]
+
+    def full(self, pictures: range) -> tuple[int, ...]:
+        """Return how many placeholders each of some pictures has in the prompt."""
+        return self.placeholders[pictures.start : pictures.stop]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def before_model(method: str, target: float, size: Size, merged: float = 0.0) ->
     """
     if target >= size.total:
         return Plan(method=method)
-    entering = max(1, round(target / size.frames))
+    entering = size.each(target)
     contextual = min(round(entering * merged), entering - 1)
     return Plan(method=method, dominant=entering - contextual, contextual=contextual)
 
@@ -50,10 +50,10 @@ def before_and_inside(method: str, target: float, size: Size, layer: int, ratio:
     mean = (at + (size.layers - at) * ratio) / size.layers
     if size.total * mean < target:
         return _cut(method, target, size, size.total, (at,), None, None)
-    entering = min(size.tokens, max(1, round(target / mean / size.frames)))
+    entering = min(size.most, size.each(target / mean))
     contextual = min(round(entering * merged), entering - 1)
     stage1 = (entering - contextual, contextual)
-    return _cut(method, target, size, entering * size.frames, (at,), stage1, None)
+    return _cut(method, target, size, size.entering(entering), (at,), stage1, None)
 
 
 def _cut(

@@ -22,6 +22,7 @@ class Fate(IntEnum):
     ANCHOR = 1  # the centre of a contextual token
     MERGED = 2  # averaged into an anchor's contextual token
     DROPPED = 3  # gone before the language model
+    BORDER = 4  # padding around a crop's part of the picture: the untouched model leaves it out, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +96,17 @@ class Trace:
     def labels(self, step: int) -> list[str]:
         """Return each patch's fate as of a step (an index into `steps`).
 
-        One of `dominant`, `anchor`, `merged`, `dropped-before`, `dropped-at-N` per patch, in patch order. At step 0
-        nothing has happened yet and every patch reads `dominant`.
+        One of `dominant`, `anchor`, `merged`, `dropped-before`, `dropped-at-N`, `border` per patch, in patch order. At
+        step 0 nothing has happened yet and every patch but the borders reads `dominant`.
         """
         if step == 0:
-            return ["dominant"] * self.grid.patches
+            return ["border" if fate == Fate.BORDER else "dominant" for fate in self.fate.tolist()]
         names = {
             Fate.DOMINANT: "dominant",
             Fate.ANCHOR: "anchor",
             Fate.MERGED: "merged",
             Fate.DROPPED: "dropped-before",
+            Fate.BORDER: "border",
         }
         reached = self.drops[step - 2].layer if step > 1 else BEFORE_MODEL
         return [

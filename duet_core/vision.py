@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from duet_core.tiling import Tiling
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -20,7 +22,8 @@ class Seen:
     `features` [I, N, D]: the used layer's output. `query` [I, H, R, Dh], of CLS alone or of all tokens where there is
     no CLS, and `keys` [I, H, N, Dh]: what that layer's attention made anyway, so that stage 1 need not compute it
     again; `scale` is its 1/sqrt(Dh). `rows_cols`: the patches of each picture. `pixels` [I, 3, h, w]: what was seen, of
-    encoders that could look at it again in another size (elsewhere empty).
+    encoders that could look at it again in another size (elsewhere empty). `tilings`: for a family that cuts pictures
+    up, how; the I pictures here are then the crops of all of them.
     """
 
     features: Tensor
@@ -29,6 +32,7 @@ class Seen:
     scale: float
     rows_cols: tuple[int, int]
     pixels: Tensor = field(default_factory=lambda: torch.empty(0))
+    tilings: tuple[Tiling, ...] = ()
 
     @property
     def extra(self) -> int:

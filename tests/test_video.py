@@ -100,9 +100,9 @@ def test_golden_tokens_of_stage_1(golden, video):
     eye = video.backbone.eye(clip=True)
     with torch.inference_mode():
         seen, requests = video.backbone.see(eye, inputs), requests_of(inputs, None)
-        samples = running.deal_out(eye, seen.rows_cols, requests)
+        samples = running.deal_out(eye, seen, requests)
         entered = running.enter(video.backbone, eye, seen, V960, Stopwatch(torch.device("cpu")), requests, samples)
-    torch.testing.assert_close(entered.visual, data["v960/vision/visual_features"], atol=ATOL, rtol=0)
+    torch.testing.assert_close(torch.stack(entered.blocks), data["v960/vision/visual_features"], atol=ATOL, rtol=0)
 
 
 @pytest.mark.parametrize(

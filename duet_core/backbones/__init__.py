@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transformers import PretrainedConfig, PreTrainedModel
 
+from duet_core.backbones.anyres import LlavaNext, LlavaOnevision
 from duet_core.backbones.base import Backbone
 from duet_core.backbones.eye import Eye
 from duet_core.backbones.llava import Llava
@@ -11,9 +12,15 @@ from duet_core.backbones.qwen import Qwen
 from duet_core.backbones.video_llava import VideoLlava
 from duet_core.errors import ModelError
 
-FAMILIES = {"llava": Llava, "video_llava": VideoLlava, "qwen2_5_vl": Qwen}
+FAMILIES = {
+    "llava": Llava,
+    "llava_next": LlavaNext,
+    "llava_onevision": LlavaOnevision,
+    "video_llava": VideoLlava,
+    "qwen2_5_vl": Qwen,
+}
 
-__all__ = ["FAMILIES", "Backbone", "Eye", "Llava", "Qwen", "VideoLlava", "wrap"]
+__all__ = ["FAMILIES", "Backbone", "Eye", "Llava", "LlavaNext", "LlavaOnevision", "Qwen", "VideoLlava", "wrap"]
 
 
 def check_family(config: PretrainedConfig) -> None:

@@ -16,6 +16,7 @@ from duet_core.boundary import Rotary
 from duet_core.cost import LayerShape
 from duet_core.errors import PlanError
 from duet_core.plan import Size
+from duet_core.tiling import Tiling
 from duet_core.vision import Evidence, Seen
 
 Pixels = Mapping[str, Tensor]
@@ -83,6 +84,15 @@ class Backbone(ABC):
     @abstractmethod
     def rows_cols_of(self, pixels: Pixels) -> tuple[int, int]:
         """Return the patches (rows, columns) that each picture has as a grid of visual tokens."""
+
+    def tilings_of(self, eye: Eye, pixels: Pixels) -> tuple[Tiling, ...]:
+        """Return how each picture is cut into crops, where the family does so; `pixels` as `prepared` returns them."""
+        return ()
+
+    @property
+    def line_end(self) -> Tensor:
+        """The embedding [D] that ends a line of patches, for families whose tilings have such ends."""
+        return self.model.model.image_newline
 
     @abstractmethod
     def evidence(self, seen: Seen) -> Evidence:

@@ -63,7 +63,7 @@ def _prefilled(model: Model, inputs: dict[str, Tensor], plan: Plan) -> tuple[Run
     """Return a prefill and its milliseconds without the vision encoder, which all plans share."""
     requests, eye = requests_of(inputs, None), model.backbone.eye(clip=False)
     seen, watch = model.backbone.see(eye, inputs), Stopwatch(model.backbone.device)
-    samples = running.deal_out(eye, seen.rows_cols, requests)
+    samples = running.deal_out(eye, seen, requests)
     entered = running.enter(model.backbone, eye, seen, plan, watch, requests, samples)
     run = running.prefill(model.backbone, entered, requests, samples, plan, watch)
     spent = watch.totals()

@@ -95,7 +95,8 @@ class Fates:
 class Selection:
     """What enters the language model: `tokens` [I, n1, D] of I pictures before the projector.
 
-    `places` [I, n1] int64: the encoder token at whose place each of them stands, a merged one at its anchor's.
+    `places` [I, n1] int64: the encoder token at whose place each of them stands, a merged one at its anchor's. The last
+    `merged` of a picture's tokens are merged ones.
     `fates()` works out what became of the patches. It is for the trace alone, so the engine calls it when the run is
     over: keeping book must not count as selecting. `sizes`: where pictures differ, how many of the n1 are real tokens
     (the others, behind them, are padding).
@@ -105,6 +106,7 @@ class Selection:
     places: Tensor
     fates: Callable[[], Fates]
     sizes: tuple[int, ...] | None = None
+    merged: int = 0
 
     @property
     def counts(self) -> list[int]:

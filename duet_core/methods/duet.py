@@ -47,7 +47,8 @@ class Duet(Method):
             look.features, evidence.keys, evidence.scores, dominant, self.plan.contextual, self.plan.cluster_width
         )
         places = torch.cat([merged.dominant, merged.anchors], dim=1)  # (I, n1)
-        return Selection(merged.tokens, places, partial(_fates, look, merged, evidence))
+        fates = partial(_fates, look, merged, evidence)
+        return Selection(merged.tokens, places, fates, merged=merged.anchors.shape[1])
 
     def at_layer(self, boundary: Boundary) -> Stay | None:
         """Stage 2: the tokens that the question's words attend to most."""

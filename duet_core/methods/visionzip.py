@@ -50,7 +50,8 @@ class VisionZip(Method):
         contextual = rows_of(features, targets) + means(rows_of(features, others), group.clamp(min=0), targets.shape[1])
         tokens = torch.cat([rows_of(features, dominant), contextual.to(features.dtype)], 1)  # (I, n1, D)
         places = torch.cat([dominant, targets], 1)
-        return Selection(tokens, places, partial(_fates, look, evidence, dominant, targets, others, group))
+        fates = partial(_fates, look, evidence, dominant, targets, others, group)
+        return Selection(tokens, places, fates, merged=targets.shape[1])
 
 
 def _split(rest: Tensor, contextual: int) -> tuple[Tensor, Tensor]:

@@ -67,7 +67,8 @@ class ReducedLesson(nn.Module):
         return backbone.project(selection.tokens).to(backbone.dtype)  # (B, n1, D)
 
     def _lay_out(self, visual: Tensor, examples: Sequence[Example], plan: Plan) -> tuple[Tokens, list[Places]]:
-        where = [place(example.ids, self.eye.token, self.placeholders, [visual.shape[1]]) for example in examples]
+        sizes = [self.placeholders], [visual.shape[1]]
+        where = [place(example.ids, self.eye.token, *sizes) for example in examples]
         requests = [Request(example.ids, example.queries(plan.queries)) for example in examples]
         return lay_out(requests, list(visual), self.backbone.embed, where, plan.queries), where
 
