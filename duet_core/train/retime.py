@@ -32,8 +32,10 @@ def retimed(clip: ClipLayout, frames: np.ndarray) -> ClipLayout:
 
 
 def _acting(actor: Actor, frames: np.ndarray) -> Actor:
-    seen, path = (tuple(part[int(frame)] for frame in frames) for part in (actor.seen, actor.path))
-    return replace(actor, seen=seen, path=path)
+    shown = frames.tolist()
+    return replace(
+        actor, seen=tuple(actor.seen[frame] for frame in shown), path=tuple(actor.path[frame] for frame in shown)
+    )
 
 
 def _tells(clip: ClipLayout) -> bool:
