@@ -8,13 +8,17 @@ from typing import Any
 
 import gradio as gr
 
-from app import gpu, messages
-from app.asking import log_unforeseen, make_job
+from app import gpu
+from app.asking import compare_series, make_job, sweep_series
+from app.budgets import came_back, smallest
 from app.clips import Choice, SafeClip, open_clip
+from app.faults import told
 from app.film import Subject
 from app.media import SafePicture, open_picture
 from app.play import Play
+from app.series import Ended, Failed, Outcome, Series, tried
 from app.settings import Settings
+from app.standings import point_json, row_json
 from duet_core.scenes.actors import FRAMES
 
 
@@ -62,6 +66,61 @@ class Api:
 
         return self._answer(read, question, reduction, method, model)
 
+    def compare(
+        self, picture: str | None, question: str, reduction: float, methods: list[str] | None, model: str
+    ) -> dict[str, Any]:
+        """Ask one question about one picture through several methods at one budget.
+
+        Args:
+            picture: the picture (PNG, JPEG or WebP).
+            question: the question, at most 500 characters.
+            reduction: percentage of visual tokens to save on average over the layers, 0 to 95.
+            methods: a list of names, such as ["duet"]; all tokens (none), random and uniform always run along.
+            model: a model of the menu, or a hub name where this deployment allows it.
+
+        Returns:
+            rows, one per method: method, title, full and reduced (the two answers), agree, note (what it reached if
+            it could not meet the budget), tokens {full, entering, average, final}, cost, trace; or method, title and
+            error.
+        """
+
+        def make() -> Series:
+            subject = open_picture(picture, self.settings)
+            return compare_series(self.settings, subject, question, reduction, methods, model)
+
+        done = self._outcomes(make)
+        return {"rows": [row_json(done[0], outcome) for outcome in done]}
+
+    def sweep(self, picture: str | None, question: str, method: str, model: str) -> dict[str, Any]:
+        """Ask one question about one picture at budgets from all tokens down to 5 %, then bisect.
+
+        Args:
+            picture: the picture (PNG, JPEG or WebP).
+            question: the question, at most 500 characters.
+            method: the name of a method, such as duet; not none.
+            model: a model of the menu, or a hub name where this deployment allows it.
+
+        Returns:
+            points in the order they were tried: kept_percent, method, answer, same (as with all tokens), note, tokens,
+            cost, or error; smallest, the point of the smallest budget with the unchanged answer, found by bisection,
+            which takes for granted that answers hold at every larger budget; came_back, the smaller budgets in percent
+            that show the contrary.
+        """
+        done = self._outcomes(
+            lambda: sweep_series(self.settings, open_picture(picture, self.settings), question, method, model)
+        )
+        points, found = [point_json(done[0], outcome) for outcome in done], smallest(tried(done))
+        best = next((point for point in points if point["kept_percent"] == found), None)
+        return {"points": points, "smallest": best, "came_back": list(came_back(tried(done)))}
+
+    def _outcomes(self, make: Callable[[], Series]) -> list[Outcome]:
+        """Run a series; every error of the whole leaves as one of our sentences."""
+        try:
+            events = gpu.run_series(make(), self.settings)
+            return [event for event in events if isinstance(event, Ended | Failed)]
+        except Exception as error:
+            raise gr.Error(told(error), print_exception=False) from error
+
     def _answer(self, read: Callable[[], Subject], *asked: Any) -> dict[str, Any]:
         """Run one request; every error leaves as one of our sentences."""
         try:
@@ -70,8 +129,7 @@ class Api:
             for event in gpu.run(job, self.settings):
                 play.take(event)
         except Exception as error:
-            log_unforeseen(error)
-            raise gr.Error(messages.sentence(error), print_exception=False) from error
+            raise gr.Error(told(error), print_exception=False) from error
         return play.to_json()
 
 
@@ -85,15 +143,20 @@ def add_api(settings: Settings) -> None:
     picture = SafePicture(label="picture", type="filepath", image_mode=None, visible=False)
     clip = SafeClip(label="clip", visible=False)
     frames = gr.Number(FRAMES, label="frames", visible=False)
+    methods = gr.JSON(["duet"], label="methods", visible=False)
+    question, reduction, method, model = _asked(settings)
+    asked = [question, reduction, method, model]
     for answer, name, inputs in (
-        (api.ask, "ask", [picture, *_asked(settings)]),
-        (api.ask_clip, "ask_clip", [clip, *_asked(settings), frames]),
+        (api.ask, "ask", [picture, *asked]),
+        (api.ask_clip, "ask_clip", [clip, *asked, frames]),
+        (api.compare, "compare", [picture, question, reduction, methods, model]),
+        (api.sweep, "sweep", [picture, question, method, model]),
     ):
         gr.Button(visible=False).click(answer, inputs, gr.JSON(visible=False), api_name=name, **shared)
 
 
 def _asked(settings: Settings) -> list[Any]:
-    """The inputs that both endpoints have."""
+    """Question, reduction, method and model, which the endpoints share."""
     return [
         gr.Textbox(label="question", visible=False),
         gr.Number(67, label="reduction in percent", visible=False),

@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 
-from app import messages
+from app import messages, rack
 from app.settings import Settings
 from duet_core.errors import ModelNotFound, PlanError, QuestionError
 from duet_core.methods import METHODS
@@ -36,8 +36,22 @@ def check_reduction(percent: object) -> float:
 def check_method(name: str | None) -> str:
     """Return the method's name, or raise a PlanError."""
     if name not in METHODS:
-        raise PlanError(messages.unknown_method(str(name), tuple(METHODS)))
+        raise PlanError(messages.unknown_method(str(name)[:60], tuple(METHODS)))
     return str(name)
+
+
+def check_methods(names: object) -> tuple[str, ...]:
+    """Return the methods' names, none at all included, or raise a PlanError."""
+    given = [] if names is None else names
+    if not isinstance(given, list | tuple):
+        raise PlanError(messages.not_method_names(names))
+    return tuple(check_method(str(name)) for name in given)
+
+
+def check_applies(name: str, clip: bool) -> None:
+    """Raise a PlanError for a method that is not made for clips, or not for pictures."""
+    if not rack.applies(name, clip):
+        raise PlanError(messages.not_for_this(rack.title(name), clip))
 
 
 def check_model(name: str | None, settings: Settings) -> str:

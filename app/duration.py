@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from app.film import length_of
 
 if TYPE_CHECKING:
-    from app.gpu import Job
+    from app.job import Job
+    from app.series import Series
     from app.settings import Settings
 
 LEAST, MOST = 5, 120
@@ -20,20 +21,20 @@ _LOOK, _SEE, _READ = 0.2, 0.05, 0.1  # a pass; the encoder and the language mode
 _TOKEN, _MEASURED_TOKENS = 0.025, 4
 
 
-def gpu_seconds(job: Job, settings: Settings) -> int:
-    """Return the seconds, from `LEAST` to `MOST`, that `run` may take for this job.
+def gpu_seconds(job: Job | Series, settings: Settings) -> int:
+    """Return the seconds, from `LEAST` to `MOST`, that `run` or `run_series` may take for this job.
 
     They never fall with more frames, new tokens or repeats, or with less reduction. Of the menu only the first model is
     in memory there; how long the answers get is not known before, so that all tokens allowed count.
     """
     opening = 0.0 if job.model == settings.models[0] else _OPEN
-    looks = _look(job, 1.0) + _look(job, 1.0 if job.exact else 1.0 - job.reduction)
-    answers = looks + 2 * job.new_tokens * _TOKEN
+    looks = sum(_look(job, kept) for kept in job.shares)
+    answers = looks + len(job.shares) * job.new_tokens * _TOKEN
     measuring = _measuring(looks, settings.repeats) if job.measure else 0.0
     return ceil(min(max(_START + opening + answers + measuring, LEAST), MOST))
 
 
-def _look(job: Job, kept: float) -> float:
+def _look(job: Job | Series, kept: float) -> float:
     """Seconds to the first token when a share of the tokens is kept."""
     return _LOOK + (length_of(job.subject) or 1) * (_SEE + _READ * kept)
 

@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one fate is shown. `veil` and `tint` in [0, 1]: how far the photo fades, and how much colour lies over it."""
+    """How one fate is shown. `veil` and `tint` in [0, 1]: how far the photo fades, and how much colour lies over it.
+
+    `framed`: a still picture draws a line around all patches of this fate together.
+    """
 
     fate: str
     colour: str
@@ -15,14 +18,15 @@ class Look:
     name: str
     veil: float
     tint: float = 0.0
+    framed: bool = False
 
     def to_json(self) -> dict[str, str | float]:
         """Return the look as plain JSON values."""
         return asdict(self)
 
 
-DOMINANT = Look("dominant", "#009E73", "●", "dominant: kept as its own token", 0.0)
-ANCHOR = Look("anchor", "#E69F00", "◆", "anchor: centre of a merged token", 0.0)
+DOMINANT = Look("dominant", "#009E73", "●", "dominant: kept as its own token", 0.0, framed=True)
+ANCHOR = Look("anchor", "#E69F00", "◆", "anchor: centre of a merged token", 0.0, framed=True)
 MERGED = Look("merged", "#56B4E9", "○", "merged into an anchor", 0.4, 0.3)
 DROPPED_BEFORE = Look("dropped-before", "#7A7A7A", "×", "dropped before the model", 0.82)
 BORDER = Look("border", "#BBBBBB", "", "padding: no model looks at it", 0.82)
@@ -45,3 +49,15 @@ def _dropped_at(fate: str, place: int) -> Look:
 
 def _layer(fate: str) -> int:
     return int(fate.rsplit("-", 1)[1])
+
+
+# Two questions about one picture, A and B: who kept a patch.
+ONLY_A = Look("only-a", "#0072B2", "A", "kept for A only", 0.0, 0.42, framed=True)
+ONLY_B = Look("only-b", "#D55E00", "B", "kept for B only", 0.0, 0.42, framed=True)
+BOTH = Look("both", "#009E73", "●", "kept for both", 0.0, framed=True)
+NEITHER = Look("neither", "#7A7A7A", "×", "kept for neither", 0.82)
+
+
+def short_name(look: Look) -> str:
+    """The name without its explanation."""
+    return look.name.partition(":")[0]

@@ -6,80 +6,25 @@ import logging
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from app.checks import check_applies
 from app.duration import MEASURE_SECONDS
-from app.film import Film, Subject
+from app.faults import told
+from app.film import Film
+from app.job import Answered, Event, Job, Measured, Phase, Piece, Side
+from app.series import Ask, Begun, Ended, Failed, Outcome, Said, Series
 from app.settings import Settings
 from app.shelf import Downloading, Shelf
 from app.zerogpu import ON_ZERO_GPU, on_device
-from duet_core.bench.speed import PlanSpeed, compare_plans
+from duet_core.bench.speed import compare_plans
 from duet_core.cost import Cost
-from duet_core.engine import Encoded, Model, Picture
+from duet_core.engine import Encoded, Model
 from duet_core.errors import DuetError, PlanError
 from duet_core.plan import Plan, Size
-from duet_core.trace import Trace
 
-Side = Literal["full", "reduced"]
+SeriesEvent = Phase | Downloading | Begun | Said | Ended | Failed
 _shelf, _running = Shelf(), threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One request, checked.
-
-    `exact` replaces the plan that `method` makes of the `reduction` in [0, 1). `measure`: time both plans afterwards.
-    """
-
-    model: str
-    subject: Subject
-    question: str
-    method: str
-    reduction: float
-    exact: Plan | None = None
-    new_tokens: int = 64
-    measure: bool = True
-
-    @property
-    def picture(self) -> Picture:
-        """The subject as the engine takes it: a picture, or a list of frames."""
-        return list(self.subject.frames) if isinstance(self.subject, Film) else self.subject
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A stretch of the run begins: opening, encoding, full, reduced or measuring."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of one answer."""
-
-    side: Side
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """One answer is complete."""
-
-    side: Side
-    trace: Trace
-    cost: Cost
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Both plans, timed in interleaved runs."""
-
-    full: PlanSpeed
-    reduced: PlanSpeed
-
-
-Event = Phase | Downloading | Piece | Answered | Measured
 
 
 def opened(name: str, settings: Settings) -> Model:
@@ -126,9 +71,7 @@ def _open_quietly(name: str, settings: Settings) -> None:
 @on_device
 def run(job: Job, settings: Settings) -> Iterator[Event]:
     """Answer with all tokens, then with the job's plan, then time both; closing the generator stops the run."""
-    if not _shelf.get(job.model):
-        yield Phase("opening")
-    model = yield from _shelf.take(job.model, settings)
+    model = yield from _take(job.model, settings)
     if job.exact:
         job.exact.check(model.layers)
     with _running:
@@ -149,6 +92,13 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
         yield Measured(*speeds)
 
 
+def _take(name: str, settings: Settings) -> Generator[Phase | Downloading, None, Model]:
+    """Return an opened model; say so while it is being opened."""
+    if not _shelf.get(name):
+        yield Phase("opening")
+    return (yield from _shelf.take(name, settings))
+
+
 def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) -> Generator[Event, None, Cost]:
     """Stream one answer, and return its cost."""
     events: Any = model.stream(encoded, job.question, plan, max_new_tokens=job.new_tokens)
@@ -166,3 +116,45 @@ def affordable_repeats(costs: list[Cost], wanted: int) -> int:
     """Return how many interleaved runs fit into the time a visitor may wait, at least one."""
     seconds = sum(cost.first_token_ms for cost in costs) / 1000
     return max(1, min(wanted, int(MEASURE_SECONDS / max(seconds, 1e-9))))
+
+
+@on_device
+def run_series(job: Series, settings: Settings) -> Iterator[SeriesEvent]:
+    """Encode once and give one answer after the other; one that fails leaves the others their turn."""
+    model = yield from _take(job.model, settings)
+    with _running:
+        yield Phase("encoding")
+        encoded, done = model.encode(job.picture), list[Outcome]()
+        while ask := job.following(done):
+            done.append((yield from _outcome(model, encoded, job, ask, len(done))))
+
+
+def _outcome(
+    model: Model, encoded: Encoded, job: Series, ask: Ask, number: int
+) -> Generator[SeriesEvent, None, Outcome]:
+    """Give one answer of a series, or say why it cannot be given."""
+    yield Begun(number, ask)
+    outcome: Outcome
+    try:
+        outcome = yield from _ended(model, encoded, job, ask, number)
+    except Exception as error:
+        outcome = Failed(ask, told(error))
+    yield outcome
+    return outcome
+
+
+def _ended(model: Model, encoded: Encoded, job: Series, ask: Ask, number: int) -> Generator[Said, None, Ended]:
+    check_applies(ask.method, clip=isinstance(job.subject, Film))
+    plan = model.plan(ask.method, reduction=ask.reduction, encoded=encoded)
+    if number == 0:  # what a device does for the first time takes longer: it shall not count for one of the series
+        model.ask(encoded, ask.question, plan, max_new_tokens=1)
+    events: Any = model.stream(encoded, ask.question, plan, max_new_tokens=job.new_tokens)
+    text = ""
+    with closing(events):
+        trace = next(events)
+        for event in events:
+            if isinstance(event, Cost):
+                break
+            text += event
+            yield Said(number, event)
+    return Ended(ask, text.strip(), trace, event)

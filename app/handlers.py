@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 
 from app import gpu, messages, overlay_clip, screens, views
-from app.asking import log_unforeseen, make_job
+from app.asking import make_job
 from app.checks import MOST_REDUCTION, check_method, check_reduction
 from app.clips import Choice, open_clip
+from app.faults import told
 from app.film import Subject
 from app.gallery import Example, Gallery
 from app.given import CLIP, Given
@@ -169,8 +170,7 @@ class Desk:
                 if screen:
                     yield screen.outputs
         except Exception as error:
-            log_unforeseen(error)
-            yield screens.failed(messages.sentence(error)).outputs
+            yield screens.failed(told(error)).outputs
         else:
             yield screens.idle().outputs
 
@@ -188,11 +188,14 @@ class Desk:
     def _page_job(self, given: Given) -> gpu.Job:
         """Return the checked request of the page."""
         plan = exact_plan(check_method(given.method), given.exact) if given.custom else None
-        length = max(1, min(int(given.new_tokens or 1), self.settings.new_tokens))
         asked = (given.question, given.reduction, given.method, given.model)
-        return make_job(self.settings, self._subject(given), *asked, exact=plan, new_tokens=length)
+        return make_job(self.settings, self.subject(given), *asked, exact=plan, new_tokens=self.length(given))
 
-    def _subject(self, given: Given) -> Subject:
+    def length(self, given: Given) -> int:
+        """The longest answer, within what this deployment allows."""
+        return max(1, min(int(given.new_tokens or 1), self.settings.new_tokens))
+
+    def subject(self, given: Given) -> Subject:
         """Open what the open tab holds."""
         if given.medium != CLIP:
             return open_picture(given.picture, self.settings)

@@ -31,5 +31,5 @@ def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
 
 def _styles() -> str:
     """Return our style sheets for the head: Gradio's own `css` rewrites selectors and loses container queries."""
-    sheets = [(ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "patchmap.css")]
+    sheets = [(ASSETS / name).read_text(encoding="utf-8") for name in ("page.css", "patchmap.css", "tabs.css")]
     return "".join(f"<style>\n{sheet}</style>\n" for sheet in sheets)

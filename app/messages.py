@@ -17,6 +17,31 @@ NOT_A_PICTURE = "This file is not a PNG, JPEG or WebP picture: save it as one of
 BROKEN_PICTURE = "This picture is cut off or damaged and cannot be read: export it again and upload the new file."
 FAILED = "Something went wrong on our side; the page still works, so please ask again."
 STOPPED = "Stopped: the answers so far stay on the page."
+STOPPED_SERIES = "Stopped: what is finished stays on the page."
+COMPARE_INTRO = (
+    "The picture or clip and the question on the left, once for each method at the budget of the slider. All tokens,"
+    " random and uniform always run along."
+)
+SWEEP_INTRO = (
+    "The picture or clip, question and method on the left at budgets from all tokens down to 5 %, then a bisection for"
+    " the smallest budget whose answer is unchanged."
+)
+TWO_INTRO = (
+    "The picture or clip on the left with the question there, A, and another one, B, at one budget: which patches the"
+    " model still looks at depends on the words."
+)
+ONE_RUN_EACH = (
+    "One run of each after a warm-up, times of this machine; the first token includes the vision encoder, which ran"
+    " once for all. Press Ask for interleaved runs with their spread."
+)
+SAME_QUESTIONS = "Questions A and B are the same: change one of them to see a difference."
+NOTHING_TO_SWEEP = "This method keeps all tokens at every budget, so there is nothing to sweep: choose another one."
+NO_REFERENCE = "There is no answer with all tokens to compare with, so the sweep ended here."
+BISECTED = (
+    "Found by bisection, which takes for granted that an answer that holds at one budget holds at every larger one;"
+    " answers need not be monotonous, and only the budgets listed here were tried."
+)
+NO_SCORES_OF_WORDS = "Both questions kept the same patches: this method does not listen to the words, or not here."
 MEASURED_NOW = "Measured just now on the machine that serves this page."
 KNOWS = (
     "duet-mini was trained on drawn scenes only: it knows some sixty things, shapes, colours, places and numbers, and"
@@ -107,6 +132,61 @@ def not_numbers(name: str, text: str, example: str) -> str:
 def not_a_count(name: str, value: object, least: int) -> str:
     """A field of the exact numbers is empty or below its least value."""
     return f"The {name} field holds {value!r} and must be a whole number from {least} on: correct it."
+
+
+def not_method_names(value: object) -> str:
+    """The methods to compare came in another shape."""
+    return f"The methods are {str(value)[:60]!r} and must be a list of names, like ['duet']: send such a list."
+
+
+def not_for_this(title: str, clip: bool) -> str:
+    """A method that knows no clips, or no pictures."""
+    own, other = ("a clip", "a picture") if clip else ("a picture", "a clip")
+    return f"{title} is not made for {own}: ask it about {other}, or take another method."
+
+
+def nearest_reached(reached: float, wanted: float) -> str:
+    """A method that cannot meet the budget."""
+    return f"Could not meet the budget of {wanted:,.0f} tokens on average: {reached:,.0f} is the nearest it reached."
+
+
+def in_turn(title: str, number: int, total: int) -> str:
+    """Which answer of a series is being given."""
+    return f"{title}, {number} of {total} ..."
+
+
+def bisecting(kept: int) -> str:
+    """A step of the bisection."""
+    return f"Bisecting: {kept} % of the tokens ..."
+
+
+def finished_series(many: int, failed: int) -> str:
+    """A series is over."""
+    rest = f"; {failed} could not be given" if failed else ""
+    return f"Done: {many} {'answer' if many == 1 else 'answers'}{rest}."
+
+
+def smallest_found(kept: int, tokens: float, full: int) -> str:
+    """What a sweep found."""
+    if tokens >= full:
+        return "Only all tokens give this answer: every smaller budget that was tried changed it."
+    return f"The answer is unchanged down to {kept} % of the tokens ({tokens:,.0f} of {full:,} on average)."
+
+
+def came_back(kept: tuple[int, ...]) -> str:
+    """Proof that a bisection could not know everything."""
+    each = ", ".join(f"{percent} %" for percent in kept)
+    return f"It came back at {each}, below budgets that changed it: here answers are not monotonous."
+
+
+def kept_for_whom(only_a: int, only_b: int, both: int, neither: int) -> str:
+    """What two questions kept."""
+    return f"{only_a:,} patches kept for A only, {only_b:,} for B only, {both:,} for both, {neither:,} for neither."
+
+
+def shared_patches(share: float) -> str:
+    """How much two questions have in common."""
+    return f"Of all patches kept for A or B, {100 * share:.0f} % were kept for both."
 
 
 def sentence(error: Exception) -> str:

@@ -6,17 +6,12 @@ import base64
 
 from app.film import Film
 from app.render import data_url, overlay
+from app.steps import shown_step
 from app.webm import write_webm
 from duet_core.trace import Trace
 
 _WIDTH, _THUMB = 480, 132
 _SLOWEST, _FASTEST = 1.0, 4.0  # frames a second
-
-
-def shown_step(trace: Trace) -> int:
-    """Return the last step at which any visual token is left: later ones would show nothing."""
-    left = [trace.full, trace.entering, *(trace.tokens_per_layer[drop.layer] for drop in trace.drops)]
-    return max(step for step, tokens in enumerate(left) if tokens > 0)
 
 
 def overlay_webm(film: Film, trace: Trace) -> tuple[str, str]:

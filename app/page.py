@@ -15,6 +15,7 @@ from app.inputs import Beside, Inputs, html, question_side
 from app.media import SafePage
 from app.patchmap import PatchMap
 from app.settings import Settings
+from app.tabs import series_tabs
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
@@ -31,8 +32,10 @@ def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=4, min_width=320, elem_id="ask-side"):
                 given, beside = question_side(desk)
-            with gr.Column(scale=8, min_width=320, elem_id="result-side"):
-                shown = _result_side(desk)
+            with gr.Column(scale=8, min_width=320, elem_id="result-side"), gr.Tabs(elem_id="views"):
+                with gr.Tab("Ask", elem_id="ask-tab"):
+                    shown = _result_side(desk)
+                series_tabs(desk, given)
         result = [beside.notice, *shown, beside.ask, beside.stop]
         run = _wire_asking(desk, given, beside, result)
         _wire_examples(page, desk, given, beside, result, run)

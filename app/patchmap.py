@@ -12,6 +12,7 @@ from app.describe import describe, part_name, part_of, step_sentence
 from app.fates import Look, looks
 from app.film import Film, Subject, frames_of
 from app.render import data_url, view_box
+from app.steps import step_name
 from duet_core.trace import Fate, Trace
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -97,12 +98,6 @@ def _step(trace: Trace, number: int, labels: list[str], shown: tuple[Look, ...])
         "sentence": step_sentence(trace, number),
         "labels": [numbers[label] for label in labels],
     }
-
-
-def step_name(trace: Trace, number: int) -> str:
-    """Return the step's name as the visitor reads it."""
-    name = trace.steps[number]
-    return {"all": "All patches", "stage 1": "Stage 1"}.get(name, f"Before {name}")
 
 
 def _curve_text(trace: Trace) -> str:

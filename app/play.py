@@ -13,6 +13,7 @@ from app.gpu import Answered, Downloading, Event, Job, Measured, Phase, Piece
 from app.messages import MEASURED_NOW, WHAT_IS_RUNNING, downloading
 from app.patchmap import map_value
 from app.screens import Screen
+from app.standings import tokens_json
 from duet_core.bench.speed import PlanSpeed
 from duet_core.scenes import Question
 
@@ -91,12 +92,7 @@ class Play:
             "full": self.said["full"],
             "reduced": self.said["reduced"],
             "agree": agree(self.said["full"], self.said["reduced"]),
-            "tokens": {
-                "full": trace.full,
-                "entering": trace.entering,
-                "average": round(trace.average_tokens, 2),
-                "final": trace.final,
-            },
+            "tokens": tokens_json(trace),
             "cost": {side: event.cost.to_json() for side, event in self.answered.items()},
             "trace": trace.to_json(),
         }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
+from math import ceil, sqrt
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from app.fates import Look, looks
 from duet_core.grid import Box, Grid
@@ -14,6 +16,7 @@ from duet_core.trace import Trace
 
 Pixels = tuple[int, int, int, int]
 PAPER = (250, 249, 246)
+_GAP, _LETTER = 4, 0.66  # pixels between frames; size of a letter as a share of its patch
 _UNSEEN = 0.55  # how far the photo fades where the encoder never looked
 
 
@@ -25,14 +28,40 @@ def view_box(grid: Grid) -> Box:
 
 def overlay(photo: Image.Image, trace: Trace, step: int, width: int, frame: int = 0) -> Image.Image:
     """Draw one step of a trace over the photo of a frame, `width` pixels wide; nothing is stretched."""
-    view = view_box(trace.grid)
-    scale = width / (view[2] - view[0])
-    canvas = _laid_out(photo, trace.grid, view, scale, frame)
-    labels, own = trace.labels(step), trace.grid.frame_patches(frame)
+    if not step:
+        view = view_box(trace.grid)
+        return _laid_out(photo, trace.grid, view, width / (view[2] - view[0]), frame)
+    return painted(photo, trace.grid, marks_of(trace, step), width, frame)
+
+
+def marks_of(trace: Trace, step: int) -> list[Look]:
+    """Return the look of every patch as of a step."""
+    labels = trace.labels(step)
     by_fate = {look.fate: look for look in looks(labels)}
-    boxes = [_pixels(trace.grid.box(patch), view, scale) for patch in own]
-    marks = [by_fate[labels[patch]] for patch in own]
-    return _framed(_tinted(canvas, boxes, marks), boxes, marks) if step else canvas
+    return [by_fate[label] for label in labels]
+
+
+def painted(photo: Image.Image, grid: Grid, marks: Sequence[Look], width: int, frame: int = 0) -> Image.Image:
+    """Draw the looks of all patches (P of them) over the photo of a frame; glyphs of one letter are written out."""
+    view = view_box(grid)
+    scale = width / (view[2] - view[0])
+    own = grid.frame_patches(frame)
+    boxes, shown = [_pixels(grid.box(patch), view, scale) for patch in own], [marks[patch] for patch in own]
+    tinted = _tinted(_laid_out(photo, grid, view, scale, frame), boxes, shown)
+    return _lettered(_framed(tinted, boxes, shown), boxes, shown)
+
+
+def sheet(photos: Sequence[Image.Image], grid: Grid, marks: Sequence[Look], width: int) -> Image.Image:
+    """Draw the looks of all patches over every frame, the frames in rows, `width` pixels wide together."""
+    columns = ceil(sqrt(len(photos)))
+    each = (width - _GAP * (columns - 1)) // columns
+    drawn = [painted(photo, grid, marks, each, frame) for frame, photo in enumerate(photos)]
+    across, down = drawn[0].width + _GAP, drawn[0].height + _GAP
+    rows = ceil(len(drawn) / columns)
+    board = Image.new("RGBA", (across * columns - _GAP, down * rows - _GAP))
+    for number, frame_picture in enumerate(drawn):
+        board.paste(frame_picture, (number % columns * across, number // columns * down))
+    return board if len(drawn) > 1 else drawn[0]
 
 
 def _pixels(box: Box, view: Box, scale: float) -> Pixels:
@@ -76,11 +105,20 @@ def _tinted(canvas: Image.Image, boxes: list[Pixels], marks: list[Look]) -> Imag
 def _framed(canvas: Image.Image, boxes: list[Pixels], marks: list[Look]) -> Image.Image:
     """Draw a line around what is still a token of the model, one colour per fate."""
     pixels = np.asarray(canvas).copy()
-    for fate in ("dominant", "anchor"):
-        colour = next((look.colour for look in marks if look.fate == fate), None)
-        if colour is not None:
-            pixels[_edge(_mask(canvas, boxes, [look.fate == fate for look in marks]))] = ImageColor.getrgb(colour)
+    for look in dict.fromkeys(mark for mark in marks if mark.framed):
+        pixels[_edge(_mask(canvas, boxes, [mark == look for mark in marks]))] = ImageColor.getrgb(look.colour)
     return Image.fromarray(pixels)
+
+
+def _lettered(canvas: Image.Image, boxes: list[Pixels], marks: list[Look]) -> Image.Image:
+    """Write the letter of each look that has one into its patches, dark on light."""
+    pen = ImageDraw.Draw(canvas)
+    for (left, top, right, bottom), look in zip(boxes, marks, strict=True):
+        if look.glyph.isalpha():
+            font = ImageFont.load_default(max(6, round((bottom - top) * _LETTER)))
+            middle = ((left + right) / 2, (top + bottom) / 2)
+            pen.text(middle, look.glyph, "#10141a", font, anchor="mm", stroke_width=2, stroke_fill="#ffffff")
+    return canvas
 
 
 def _mask(canvas: Image.Image, boxes: list[Pixels], chosen: list[bool]) -> np.ndarray:

@@ -12,8 +12,9 @@ from app.duel import Duel
 from app.film import Film, Subject
 from app.gallery import is_right
 from app.messages import WHAT_IS_RUNNING
-from app.overlay_clip import overlay_webm, shown_step
-from app.patchmap import map_value, step_name
+from app.overlay_clip import overlay_webm
+from app.patchmap import map_value
+from app.steps import shown_step, step_name
 from duet_core.scenes import Question
 from duet_core.trace import Trace
 

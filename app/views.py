@@ -59,6 +59,12 @@ def status(text: str) -> str:
     return f'<p class="speed-status" role="status"><span class="pulse" aria-hidden="true"></span>{escape(text)}</p>'
 
 
+def progress(text: str, done: int, total: int) -> str:
+    """What the page is busy with, and how far it is."""
+    bar = f'<progress value="{done}" max="{total}" aria-label="{done} of {total} answers"></progress>'
+    return status(text) + bar
+
+
 def notice(text: str) -> str:
     """A sentence that needs the visitor's attention."""
     return f'<p class="notice" role="alert">{escape(text)}</p>' if text else ""

@@ -17,10 +17,11 @@ from app.describe import describe, step_sentence
 from app.duel import Duel
 from app.fates import looks
 from app.film import Film
-from app.overlay_clip import overlay_webm, pace, shown_step
+from app.overlay_clip import overlay_webm, pace
 from app.patchmap import map_value
 from app.render import data_url, overlay, view_box
 from app.settings import Settings
+from app.steps import shown_step
 from duet_core.errors import ModelNotFound, PlanError, QuestionError
 from duet_core.plan import Plan, Size
 from tests.app_fixtures import small_duel, small_trace, speed, traces, two_frames

@@ -1,0 +1,78 @@
+"""One request of the page or the API, and what happens while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.film import Film, Subject
+from app.shelf import Downloading
+from duet_core.bench.speed import PlanSpeed
+from duet_core.cost import Cost
+from duet_core.engine import Picture
+from duet_core.plan import Plan
+from duet_core.trace import Trace
+
+Side = Literal["full", "reduced"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request, checked.
+
+    `exact` replaces the plan that `method` makes of the `reduction` in [0, 1). `measure`: time both plans afterwards.
+    """
+
+    model: str
+    subject: Subject
+    question: str
+    method: str
+    reduction: float
+    exact: Plan | None = None
+    new_tokens: int = 64
+    measure: bool = True
+
+    @property
+    def picture(self) -> Picture:
+        """The subject as the engine takes it: a picture, or a list of frames."""
+        return list(self.subject.frames) if isinstance(self.subject, Film) else self.subject
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """The share of the tokens that each of both answers keeps, as far as it is known before."""
+        return 1.0, 1.0 if self.exact else 1.0 - self.reduction
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of the run begins: opening, encoding, full, reduced or measuring."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of one answer."""
+
+    side: Side
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer is complete."""
+
+    side: Side
+    trace: Trace
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Both plans, timed in interleaved runs."""
+
+    full: PlanSpeed
+    reduced: PlanSpeed
+
+
+Event = Phase | Downloading | Piece | Answered | Measured

@@ -1,0 +1,83 @@
+"""The tabs Compare, Sweep and Two questions: layout and wiring; they ask about what the page holds on its left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from app import messages, views
+from app.boards import CompareBoard, SweepBoard, TwoBoard
+from app.handlers import Desk
+from app.inputs import Inputs, html
+from app.patchmap import ASSETS
+from app.rack import choices
+from app.series_desk import SeriesDesk
+
+
+def series_tabs(desk: Desk, given: Inputs) -> None:
+    """Lay out and connect the three tabs, inside a gr.Tabs."""
+    tabs = SeriesDesk(desk)
+    first = desk.gallery.examples[0]
+    with gr.Tab("Compare", elem_id="compare-tab"):
+        html(views.hint(messages.COMPARE_INTRO))
+        methods = gr.Dropdown(
+            choices(), value=[first.method], multiselect=True, label="Methods", elem_id="compare-methods",
+            info="As many as you like; each takes its turn.",
+        )  # fmt: skip
+        _bench("compare", "Compare", tabs, tabs.compare, [methods, *given.all], _compare_parts)
+    with gr.Tab("Sweep", elem_id="sweep-tab"):
+        html(views.hint(messages.SWEEP_INTRO))
+        _bench("sweep", "Sweep", tabs, tabs.sweep, given.all, _sweep_parts)
+    with gr.Tab("Two questions", elem_id="two-tab"):
+        html(views.hint(messages.TWO_INTRO))
+        second = gr.Textbox(first.suggested[-1], label="Question B", max_lines=3, elem_id="two-question")
+        _bench("two", "Ask both", tabs, tabs.two, [second, *given.all], _two_parts)
+
+
+def _bench(
+    name: str, label: str, tabs: SeriesDesk, run: Callable[..., Any], inputs: list[Any], lay_out: Callable[[], list]
+) -> None:
+    """One tab's buttons, notice, status and own parts; run and stop them."""
+    with gr.Row(elem_classes="go"):
+        button = gr.Button(label, variant="primary", elem_id=f"{name}-run", scale=3, min_width=120)
+        stop = gr.Button("Stop", interactive=False, elem_id=f"{name}-stop", scale=1, min_width=80)
+    notice = html(elem_id=f"{name}-notice", elem_classes="maybe")
+    status = html(elem_id=f"{name}-status", elem_classes="maybe")
+    parts = lay_out()
+    outputs = [button, stop, notice, status, *parts]
+    shared: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "api_visibility": "private"}
+    running = button.click(run, inputs, outputs, show_progress="minimal", show_progress_on=status, **shared)
+    stop.click(
+        partial(tabs.stopped, len(parts)), None, outputs, cancels=[running], queue=False, show_progress="hidden",
+        api_visibility="private",
+    )  # fmt: skip
+
+
+def _compare_parts() -> list[gr.HTML]:
+    asked, table = _part("compare-asked"), sortable("compare-table")
+    with gr.Column(elem_id="compare-maps", elem_classes="cards"):
+        return [asked, table, *(_part(f"compare-card-{n}") for n in range(1, CompareBoard.parts - 1))]
+
+
+def _sweep_parts() -> list[gr.HTML]:
+    names = ("sweep-asked", "sweep-found", "sweep-plot")[: SweepBoard.parts - 1]
+    return [*map(_part, names), sortable("sweep-table")]
+
+
+def _two_parts() -> list[gr.HTML]:
+    with gr.Column(elem_id="two-maps", elem_classes="cards"):
+        return [_part(name) for name in ("two-a", "two-b", "two-difference")[: TwoBoard.parts]]
+
+
+def _part(name: str) -> gr.HTML:
+    """A part that takes no room while it is empty."""
+    return html(elem_id=name, elem_classes="maybe")
+
+
+def sortable(name: str) -> gr.HTML:
+    """A table whose headings sort it."""
+    script = (ASSETS / "table.js").read_text(encoding="utf-8")
+    return html(elem_id=name, elem_classes="maybe", js_on_load=script)
