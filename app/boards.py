@@ -17,11 +17,12 @@ from app.fates import ONLY_A, ONLY_B
 from app.gallery import Gallery, is_right
 from app.gpu import SeriesEvent
 from app.job import Phase
-from app.rack import BASELINE, METHODS, about, title
+from app.rack import BASELINE, about, title
 from app.series import Ask, Begun, Ended, Failed, Outcome, Said, Series, kept_percent, same, tried
 from app.shelf import Downloading
 from app.standings import COMPARED, SWEPT, nearest
 from app.steps import step_name
+from duet_core.methods import METHODS
 
 _REDRAW_SECONDS = 0.1
 

@@ -20,7 +20,7 @@ from app.views import notice
 from duet_core.grid import Grid
 
 _YES_OR_NO = {True: "yes", False: "no", None: "–"}
-WIDTH, WIDE = 456, 760  # pixels of a map, and of the one that stands alone: sharp on dense screens, too
+WIDTH, WIDE = 456, 760  # pixels of a map, and of one that stands alone or holds many frames
 
 
 def fate_card(heading: str, subject: Subject, end: Ended, notes: Iterable[str], badges: str = "") -> str:
@@ -30,8 +30,9 @@ def fate_card(heading: str, subject: Subject, end: Ended, notes: Iterable[str], 
     counted = Counter(mark.fate for mark in marks)
     shown = {look: counted[look.fate] for look in looks(list(counted))}
     where = f"{step_name(end.trace, step)}: {tokens_left(end.trace, step):,} tokens"
-    image = _image(subject, end.trace.grid, marks, f"{heading}. {describe(end.trace)}")
-    said = f'<p class="card-answer">{escape(end.text) or "(no words)"}</p>{badges}'
+    width = WIDTH if end.trace.grid.frames == 1 else WIDE
+    image = _image(subject, end.trace.grid, marks, f"{heading}. {describe(end.trace)}", width)
+    said = f'<p class="card-answer">{escape(end.text) or "(no words)"}</p><div class="badges">{badges}</div>'
     more = "".join(f'<p class="card-note">{escape(note)}</p>' for note in (where, *notes) if note)
     return _card(heading, image + said + more + legend(shown))
 
@@ -53,7 +54,7 @@ def _card(heading: str, body: str) -> str:
     return f'<figure class="card"><figcaption>{escape(heading)}</figcaption>{body}</figure>'
 
 
-def _image(subject: Subject, grid: Grid, marks: Sequence[Look], alt: str, width: int = WIDTH) -> str:
+def _image(subject: Subject, grid: Grid, marks: Sequence[Look], alt: str, width: int) -> str:
     return f'<img src="{data_url(sheet(frames_of(subject), grid, marks, width))}" alt="{escape(alt)}">'
 
 

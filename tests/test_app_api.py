@@ -1,4 +1,4 @@
-"""The one public endpoint, from the outside: gradio_client, and requests made by hand."""
+"""The public endpoints, from the outside: gradio_client, and requests made by hand."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ def client(served) -> Client:
     return Client(served, verbose=False)
 
 
-def test_only_two_endpoints_are_public(client):
+def test_only_four_endpoints_are_public(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(named) == ["/ask", "/ask_clip"]
+    assert list(named) == ["/ask", "/ask_clip", "/compare", "/sweep"]
+    names = {end: [entry["parameter_name"] for entry in named[end]["parameters"]] for end in ("/compare", "/sweep")}
+    assert names["/compare"] == ["picture", "question", "reduction", "methods", "model"]
+    assert names["/sweep"] == ["picture", "question", "method", "model"]
     clip = [entry["parameter_name"] for entry in named["/ask_clip"]["parameters"]]
     assert clip == ["clip", "question", "reduction", "method", "model", "frames"]
     parameters = {entry["parameter_name"]: entry for entry in named["/ask"]["parameters"]}
@@ -140,6 +143,47 @@ def test_errors_about_clips_are_our_sentences(client, change, words):
     given = {"clip": handle_file(str(CLIPS / "h264.mp4")), "question": "What moves?"} | change
     with pytest.raises(AppError, match=words):
         client.predict(**given, api_name="/ask_clip")
+
+
+def test_compare_answers_with_a_row_per_method(client):
+    asked = {"picture": handle_file(PICTURE), "question": "What is in the middle?", "reduction": 78}
+    rows = client.predict(**asked, methods=["duet"], api_name="/compare")["rows"]
+    assert [row["method"] for row in rows] == ["none", "duet", "random", "uniform"]
+    alone = client.predict(**asked, api_name="/ask")
+    for key in ("full", "reduced", "agree", "tokens", "trace"):
+        assert rows[1][key] == alone[key]
+    assert set(alone) <= set(rows[1]) and rows[1]["title"] == "DUET"
+    assert all(abs(row["tokens"]["average"] - 0.22 * 576) <= 1 for row in rows[1:])
+    assert [row["method"] for row in client.predict(**asked, api_name="/compare")["rows"]][1] == "duet"
+
+
+def test_sweep_answers_with_points_and_the_smallest_budget(client):
+    said = client.predict(picture=handle_file(PICTURE), question="What is in the picture?", api_name="/sweep")
+    kept = [point["kept_percent"] for point in said["points"]]
+    assert kept[:7] == [100, 75, 50, 33, 22, 11, 5]
+    first, best = said["points"][0], said["smallest"]
+    assert first["method"] == "none" and best["answer"] == first["answer"]
+    held = [point["same"] for point in said["points"] if point["kept_percent"] >= best["kept_percent"]]
+    assert all(held) and all(5 <= percent < best["kept_percent"] for percent in said["came_back"])
+    assert best["tokens"]["average"] == pytest.approx(best["kept_percent"] / 100 * 576, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "change", "words"),
+    [
+        ("/compare", {"methods": ["magic"]}, "no method 'magic'"),
+        ("/compare", {"methods": {"duet": 1}}, "must be a list of names"),
+        ("/compare", {"reduction": 96}, "from 0 to 95"),
+        ("/compare", {"picture": None}, "no picture yet"),
+        ("/sweep", {"method": "none"}, "nothing to sweep"),
+        ("/sweep", {"question": ""}, "no question yet"),
+        ("/sweep", {"model": "/etc"}, "no model '/etc'"),
+    ],
+)
+def test_errors_of_series_are_our_sentences(client, endpoint, change, words):
+    given = {"picture": handle_file(PICTURE), "question": "What is in the middle?"} | change
+    with pytest.raises(AppError, match=words):
+        client.predict(**given, api_name=endpoint)
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])

@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from app import messages
 from tests import pictures
-from tests.browser import MISSING, find_browser
+from tests.opened import browser, page
 from tests.served import served
 
-__all__ = ["served"]
+__all__ = ["browser", "page", "served"]
 pytestmark = pytest.mark.browser
-expect.set_options(timeout=60_000)
 CLIPS = Path(__file__).parent / "clips"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = find_browser()
-    assert path, MISSING
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser, served, request) -> Iterator[Page]:
-    """Open the page; afterwards no console error, no failed request and no foreign host may have been seen."""
-    width = getattr(request, "param", 1280)
-    opened = browser.new_page(viewport={"width": width, "height": 900})
-    opened.set_default_timeout(60_000)
-    complaints: list[str] = []
-    opened.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.on("response", lambda got: complaints.append(got.url) if got.status >= 400 else None)
-    opened.on("request", lambda sent: complaints.append(sent.url) if _foreign(sent.url, served) else None)
-    opened.goto(served)
-    expect(opened.locator("#patchmap [role=gridcell]")).to_have_count(576)
-    expect(opened.locator("#picture img")).to_be_visible()
-    yield opened
-    opened.close()
-    assert complaints == []
-
-
-def _foreign(url: str, served: str) -> bool:
-    return not url.startswith((served, "data:", "blob:"))
 
 
 def fates(page: Page) -> list[str]:
