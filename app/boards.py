@@ -131,7 +131,7 @@ class CompareBoard(Board):
         badges = views.verdict(is_right(truth, outcome.text), truth.answer if truth else "")
         if outcome.ask.method != BASELINE:
             badges = cards.sameness(same(self.done[0], outcome)) + badges
-        notes = (nearest(outcome), about(outcome.ask.method).line)
+        notes = (nearest(outcome), about(outcome.ask.method))
         return cards.fate_card(name, self.job.subject, outcome, notes, badges)
 
 

@@ -3,34 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
 
 from duet_core.methods import METHODS
 
 BASELINE, CONTROLS = "none", ("random", "uniform")
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """What a method tells of itself, as far as it does.
-
-    `stage`: where it works; `paper`: whose it is; `confidence`: how sure its formulas are; `interpretation`: whether
-    parts of it are our reading; `pictures`, `clips`: what it can be asked about.
-    """
-
-    stage: str = ""
-    paper: str = ""
-    confidence: str = ""
-    interpretation: bool = False
-    pictures: bool = True
-    clips: bool = True
-
-    @property
-    def line(self) -> str:
-        """All of it in one line."""
-        ours = "our reading in parts" if self.interpretation else ""
-        return "; ".join(part for part in (self.stage, self.paper, self.confidence, ours) if part)
+_STAGES = {"both": "before and inside the model", "none": ""}
 
 
 def title(name: str) -> str:
@@ -38,17 +15,19 @@ def title(name: str) -> str:
     return METHODS[name].title
 
 
-def about(name: str) -> About:
-    """Return what a method tells of itself; what it leaves out keeps its default."""
-    told = getattr(METHODS[name], "about", None)
-    given: dict[str, Any] = {field.name: getattr(told, field.name, field.default) for field in fields(About)}
-    return About(**given)
+def about(name: str) -> str:
+    """Return in one line what a method tells of itself: paper, where it works, what it rests on."""
+    told = METHODS[name].about
+    learnt = "" if told.training == "none" else f"needs training: {told.training}"
+    reading = "our reading in parts" if told.interpretation else ""
+    stage = _STAGES.get(told.stage, told.stage)
+    return "; ".join(part for part in (told.paper, stage, told.confidence, learnt, reading) if part)
 
 
 def applies(name: str, clip: bool) -> bool:
     """Whether a method can be asked about a clip, or about a picture."""
-    known = about(name)
-    return known.clips if clip else known.pictures
+    told = METHODS[name].about
+    return told.clips if clip else told.pictures
 
 
 def choices() -> list[tuple[str, str]]:

@@ -16,6 +16,8 @@ from app.patchmap import ASSETS
 from app.rack import choices
 from app.series_desk import SeriesDesk
 
+_CHOSEN = 3  # methods that are chosen when the page opens
+
 
 def series_tabs(desk: Desk, given: Inputs) -> None:
     """Lay out and connect the three tabs, inside a gr.Tabs."""
@@ -24,8 +26,8 @@ def series_tabs(desk: Desk, given: Inputs) -> None:
     with gr.Tab("Compare", elem_id="compare-tab"):
         html(views.hint(messages.COMPARE_INTRO))
         methods = gr.Dropdown(
-            choices(), value=[first.method], multiselect=True, label="Methods", elem_id="compare-methods",
-            info="As many as you like; each takes its turn.",
+            choices(), value=[name for _, name in choices()[:_CHOSEN]], multiselect=True, label="Methods",
+            info="As many as you like; each takes its turn.", elem_id="compare-methods",
         )  # fmt: skip
         _bench("compare", "Compare", tabs, tabs.compare, [methods, *given.all], _compare_parts)
     with gr.Tab("Sweep", elem_id="sweep-tab"):

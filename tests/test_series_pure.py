@@ -7,7 +7,6 @@ import io
 import pickle
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,7 +25,7 @@ from app.render import marks_of, overlay, painted, sheet
 from app.series import Ask, Ended, Series, kept_percent, same, sweep_asks, tried
 from app.settings import Settings
 from duet_core.errors import PlanError, QuestionError
-from duet_core.methods import METHODS
+from duet_core.methods import METHODS, About
 from tests.app_fixtures import small_trace, traces, two_frames
 from tests.series_fixtures import ended, failed
 
@@ -141,15 +140,19 @@ def test_every_method_that_does_not_run_anyway_can_be_chosen():
     assert rack.line_up(names)[0] == "none" and set(rack.line_up(names)) == set(METHODS)
 
 
-def test_what_a_method_tells_of_itself_is_read_as_far_as_it_does(monkeypatch):
-    told = SimpleNamespace(stage="before the model", paper="Somebody 2025", interpretation=True, clips=False)
-    monkeypatch.setattr(METHODS["duet"], "about", told, raising=False)
-    assert rack.about("duet").line == "before the model; Somebody 2025; our reading in parts"
+def test_what_a_method_tells_of_itself_is_one_line_and_decides_what_it_is_asked_about(monkeypatch):
+    own = About("Somebody 2025", "before the model", confidence="abstract only", interpretation=True, clips=False)
+    monkeypatch.setattr(METHODS["duet"], "about", own)
+    assert rack.about("duet") == "Somebody 2025; before the model; abstract only; our reading in parts"
+    monkeypatch.setattr(METHODS["duet"], "about", replace(own, stage="none", training="a codebook"))
+    assert rack.about("duet") == "Somebody 2025; abstract only; needs training: a codebook; our reading in parts"
     checks.check_applies("duet", clip=False)
     with pytest.raises(PlanError, match="DUET is not made for a clip"):
         checks.check_applies("duet", clip=True)
-    monkeypatch.setattr(METHODS["uniform"], "about", None, raising=False)
-    assert rack.about("uniform") == rack.About()
+
+
+def test_every_method_says_something():
+    assert all(rack.about(name) and rack.title(name) for name in METHODS)
 
 
 # Tables
