@@ -24,7 +24,7 @@ class SeriesDesk:
 
     desk: Desk
 
-    def compare(self, methods: list[str] | None, *values: Any) -> Iterator[Outputs]:
+    def compare_on_page(self, methods: list[str] | None, *values: Any) -> Iterator[Outputs]:
         """Put the question through several methods at the slider's budget."""
 
         def make(given: Given, more: dict[str, Any]) -> Series:
@@ -33,7 +33,7 @@ class SeriesDesk:
 
         yield from self._play(values, make, CompareBoard)
 
-    def sweep(self, *values: Any) -> Iterator[Outputs]:
+    def sweep_on_page(self, *values: Any) -> Iterator[Outputs]:
         """Put the question through one method at falling budgets."""
 
         def make(given: Given, more: dict[str, Any]) -> Series:
@@ -42,7 +42,7 @@ class SeriesDesk:
 
         yield from self._play(values, make, SweepBoard)
 
-    def two(self, second: str, *values: Any) -> Iterator[Outputs]:
+    def two_on_page(self, second: str, *values: Any) -> Iterator[Outputs]:
         """Ask the page's question and another one at the slider's budget."""
 
         def make(given: Given, more: dict[str, Any]) -> Series:

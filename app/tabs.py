@@ -29,14 +29,14 @@ def series_tabs(desk: Desk, given: Inputs) -> None:
             choices(), value=[name for _, name in choices()[:_CHOSEN]], multiselect=True, label="Methods",
             info="As many as you like; each takes its turn.", elem_id="compare-methods",
         )  # fmt: skip
-        _bench("compare", "Compare", tabs, tabs.compare, [methods, *given.all], _compare_parts)
+        _bench("compare", "Compare", tabs, tabs.compare_on_page, [methods, *given.all], _compare_parts)
     with gr.Tab("Sweep", elem_id="sweep-tab"):
         html(views.hint(messages.SWEEP_INTRO))
-        _bench("sweep", "Sweep", tabs, tabs.sweep, given.all, _sweep_parts)
+        _bench("sweep", "Sweep", tabs, tabs.sweep_on_page, given.all, _sweep_parts)
     with gr.Tab("Two questions", elem_id="two-tab"):
         html(views.hint(messages.TWO_INTRO))
         second = gr.Textbox(first.suggested[-1], label="Question B", max_lines=3, elem_id="two-question")
-        _bench("two", "Ask both", tabs, tabs.two, [second, *given.all], _two_parts)
+        _bench("two", "Ask both", tabs, tabs.two_on_page, [second, *given.all], _two_parts)
 
 
 def _bench(
