@@ -55,7 +55,9 @@ def _card(heading: str, body: str) -> str:
 
 
 def _image(subject: Subject, grid: Grid, marks: Sequence[Look], alt: str, width: int) -> str:
-    return f'<img src="{data_url(sheet(frames_of(subject), grid, marks, width))}" alt="{escape(alt)}">'
+    photos = frames_of(subject)
+    photos *= grid.frames // len(photos)  # all crops of a picture share it
+    return f'<img src="{data_url(sheet(photos, grid, marks, width))}" alt="{escape(alt)}">'
 
 
 def legend(counts: dict[Look, int]) -> str:
