@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 from PIL import Image
@@ -14,6 +15,9 @@ from transformers import LlavaForConditionalGeneration as HFLlava
 
 import duet_core
 from duet_core.backbones import Llava
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one takes its time
+hypothesis.settings.load_profile("any machine")
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny_llava_hf"

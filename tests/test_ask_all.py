@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import duet_core
@@ -126,7 +126,6 @@ def test_the_shared_start_runs_once():
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=4), st.integers(1, 6))
-@settings(deadline=None)
 def test_shared_rows_are_those_before_the_first_difference(changed, length):
     hidden = torch.zeros(len(changed), length, 2)
     for sample, at in enumerate(changed):
@@ -136,7 +135,6 @@ def test_shared_rows_are_those_before_the_first_difference(changed, length):
 
 
 @given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
-@settings(deadline=None)
 def test_batches_cover_all_in_order_and_are_bounded(lengths, most):
     batches = list(in_batches(lengths, most))
     assert [number for batch in batches for number in batch] == list(range(len(lengths)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duet_core.bench.bootstrap import difference, ratio, share
@@ -19,7 +19,6 @@ def counts(draw, columns=1):
 
 
 @given(counts())
-@settings(deadline=None)
 def test_an_interval_holds_its_figure(marks):
     right, total = marks
     figure = share(right, total)
@@ -28,7 +27,6 @@ def test_an_interval_holds_its_figure(marks):
 
 
 @given(counts())
-@settings(deadline=None)
 def test_more_scenes_of_the_same_sort_narrow_it(marks):
     few, many = share(*marks), share(*(np.tile(own, 16) for own in marks))
     assert many.value == pytest.approx(few.value)
@@ -36,7 +34,6 @@ def test_more_scenes_of_the_same_sort_narrow_it(marks):
 
 
 @given(counts())
-@settings(deadline=None)
 def test_identical_answers_differ_by_exactly_nothing(marks):
     right, total = marks
     ahead, times = difference(right, right.copy(), total), ratio(right, right.copy())
@@ -45,7 +42,6 @@ def test_identical_answers_differ_by_exactly_nothing(marks):
 
 
 @given(counts(columns=2))
-@settings(deadline=None)
 def test_a_difference_turned_round_changes_its_sign(marks):
     one, other, total = marks
     there, back = difference(one, other, total), difference(other, one, total)
@@ -54,7 +50,6 @@ def test_a_difference_turned_round_changes_its_sign(marks):
 
 
 @given(counts(columns=2))
-@settings(deadline=None)
 def test_who_is_never_behind_is_not_behind_in_any_resample(marks):
     one, other, total = marks
     assert difference(np.maximum(one, other), other, total).low >= 0

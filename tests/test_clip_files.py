@@ -250,7 +250,7 @@ def test_pictures_are_told_from_clips(tmp_path, ending):
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\0\0\0\x18ftypmp42", b"\x1a\x45\xdf\xa3", b"GIF89a", b"RIFF"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_header_makes_the_checks_before_the_decoder_fail(tail, start):
     from duet_core.clips.container import check_whole, suffix_of
 
@@ -367,7 +367,6 @@ def clips(draw, most: int = 40) -> Clip:
 
 
 @given(clips(), st.integers(4, 32), st.sampled_from(["uniform", "change"]))
-@settings(deadline=None)
 def test_chosen_frames_are_distinct_ascending_and_begin_with_the_first(clip, count, rule):
     chosen = choose_frames(clip, count, rule)
     enough = count <= len(clip.frames)
@@ -383,7 +382,6 @@ def test_chosen_frames_are_distinct_ascending_and_begin_with_the_first(clip, cou
 
 
 @given(clips(), st.integers(4, 32), st.sampled_from([0.5, 2.0, 4.0]))
-@settings(deadline=None)
 def test_the_spread_does_not_depend_on_the_pace_nor_the_change_on_the_times(clip, count, pace):
     slower = Clip(clip.frames, tuple(t * pace for t in clip.times), clip.duration * pace, clip.size)
     assert choose_frames(slower, count) == choose_frames(clip, count)
@@ -391,13 +389,11 @@ def test_the_spread_does_not_depend_on_the_pace_nor_the_change_on_the_times(clip
 
 
 @given(clips(), st.integers(4, 31))
-@settings(deadline=None)
 def test_one_more_frame_of_change_keeps_the_others(clip, count):
     assert set(choose_frames(clip, count, "change")) <= set(choose_frames(clip, count + 1, "change"))
 
 
 @given(clips(), st.data())
-@settings(deadline=None)
 def test_times_give_the_nearest_frames(clip, data):
     times = data.draw(st.lists(st.floats(0, clip.duration), min_size=1, max_size=32))
     chosen = choose_frames(clip, 8, "times", times)

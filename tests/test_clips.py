@@ -24,7 +24,7 @@ WAYS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 
 
 @given(seeds)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_seed_is_a_clip(seed: int) -> None:
     first, second = make_clip(seed), make_clip(seed)
     assert [f.tobytes() for f in first.frames] == [f.tobytes() for f in second.frames]
@@ -33,7 +33,7 @@ def test_a_seed_is_a_clip(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_frames_differ_only_where_something_happens(seed: int) -> None:
     clip = make_clip(seed)
     frames = np.stack([np.asarray(frame, int) for frame in clip.frames])
@@ -49,7 +49,7 @@ def test_frames_differ_only_where_something_happens(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_answers_are_true(seed: int) -> None:
     _, clip, rng = compose_clip(seed)
     shown = [{thing.name: thing for thing in clip.frame(k).objects} for k in range(FRAMES)]

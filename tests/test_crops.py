@@ -8,7 +8,7 @@ from itertools import zip_longest
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
@@ -332,7 +332,6 @@ def test_bf16_runs_and_tells_the_same_counts(folder, ours):
 # Budgets
 
 
-@settings(deadline=None)
 @given(
     width=st.integers(10, 1500), height=st.integers(10, 1500), layers=st.integers(4, 40), share=st.floats(0.04, 1.0),
     side=st.sampled_from([4, 24, 27]), most=st.sampled_from([None, 2, 9]), extra=st.integers(0, 1),
@@ -370,7 +369,6 @@ def test_pictures_tell_how_many_tokens_they_have(ours):
 
 
 @given(width=st.integers(10, 900), height=st.integers(10, 900), side=st.sampled_from([4, 24, 27]))
-@settings(deadline=None)
 def test_padding_is_what_transformers_leaves_out(width, height, side):
     best = best_of((width, height), PINPOINTS)
     sheet = cut_up((width, height), best, EDGE, side).sheets[1]

@@ -64,7 +64,7 @@ def test_the_held_out_style_is_drawn():
 
 
 @given(seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_scene_and_clip_has_questions_enough(seed):
     _, layout, rng = compose(seed)
     _, clip, clip_rng = compose_clip(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duet_core.scenes.actors import FRAMES, make_clip_layout
@@ -23,7 +23,6 @@ def kinds_of(clip, per_frame: int = 5) -> torch.Tensor:
 
 
 @given(st.integers(0, 10_000))
-@settings(deadline=None)
 def test_memories_are_what_the_frames_before_showed(seed):
     clip = make_clip_layout(np.random.default_rng(seed))
     kinds, places = kinds_of(clip), courses([clip])

@@ -39,7 +39,7 @@ def asked(question: Question, before: str, after: str = "?") -> str:
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_seed_is_a_scene(seed: int) -> None:
     first, second = make_scene(seed), make_scene(seed)
     assert first.image.tobytes() == second.image.tobytes()
@@ -48,7 +48,7 @@ def test_a_seed_is_a_scene(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_style_changes_only_the_drawing(seed: int) -> None:
     scenes = [make_scene(seed, style) for style in STYLES]
     assert len({scene.objects for scene in scenes}) == 1
@@ -57,7 +57,7 @@ def test_the_style_changes_only_the_drawing(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_answers_are_true(seed: int) -> None:
     scene = make_scene(seed)
     names = [thing.name for thing in scene.objects]

@@ -13,7 +13,7 @@ import numpy as np
 from duet_core.scenes.actors import FRAMES, Actor, ClipLayout
 
 _BACKWARDS: Final = 0.5
-_RHYTHM: Final = 0.6  # shares of clips
+_RHYTHM: Final = 0.3  # shares of clips
 
 
 def draw_frames(clip: ClipLayout, rng: np.random.Generator) -> np.ndarray:
