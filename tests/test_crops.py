@@ -436,9 +436,8 @@ def test_the_page_draws_every_crop_on_the_picture(ours):
 # Too many crops, and clips
 
 
+@pytest.mark.parametrize("folder", ["onevision"], indirect=True)  # the only family that shrinks
 def test_shrinking_joins_patches_to_the_middle_of_their_token(ours):
-    if not is_onevision(ours):
-        pytest.skip("only this family shrinks")
     trace = ours.ask(photo((96, 96)), QUESTION, Plan(method="none"), 1).trace
     assert trace.full == SIDE**2 + 5 * (5 + 1), "9 crops of 16 patches, 2 allowed: 12 / sqrt(4.5) = 5"
     grid = trace.fate[SIDE**2 :]
