@@ -48,7 +48,8 @@ class Tokens:
     `hidden` [B, T, D]; `lengths` real tokens per sample; per sample int64 places in the sequence: `visual` [n],
     `queries` [R] (whose attention ranks the visual tokens) and `text`; `origin` [n]: the number that each visual token
     had when it entered the language model. `positions` [A, B, T]: those of tokens that keep theirs, one (A = 1) or
-    three of them; without them, positions are compact, 0..T-1.
+    three of them; without them, positions are compact, 0..T-1. `labels` [n], of the tokens that enter: what the method
+    noted of each when it let them in.
     """
 
     hidden: Tensor
@@ -58,6 +59,7 @@ class Tokens:
     queries: list[Tensor]
     origin: list[Tensor]
     positions: Tensor | None = None
+    labels: list[Tensor] | None = None
 
     def states(self) -> list[Tensor]:
         """Return the hidden states [n, D] of each sample's visual tokens."""
@@ -100,6 +102,12 @@ class Boundary:
     def origin(self) -> list[Tensor]:
         """Return per sample the numbers [n] that the visual tokens had at entry."""
         return self.now.origin
+
+    @property
+    def labels(self) -> list[Tensor] | None:
+        """Return per sample the labels [n] that the method's selection gave its tokens, if it did."""
+        noted = self.first.labels
+        return None if noted is None else [own[origin] for own, origin in zip(noted, self.origin, strict=True)]
 
     @property
     def samples(self) -> range:

@@ -55,13 +55,15 @@ class Group:
 class Left:
     """What stage 1 left, token after token.
 
-    `tokens` [S, D]; `crop` and `place` [S]: the encoder token at whose place each of them stands; `merged` [S] bool.
+    `tokens` [S, D]; `crop` and `place` [S]: the encoder token at whose place each of them stands; `merged` [S] bool;
+    `labels` [S] where the method gave any.
     """
 
     tokens: Tensor
     crop: Tensor
     place: Tensor
     merged: Tensor
+    labels: Tensor | None = None
 
 
 def choose(after_vision: AfterVision, look: Look, tilings: Sequence[Tiling]) -> list[Group]:
@@ -82,7 +84,7 @@ def choose(after_vision: AfterVision, look: Look, tilings: Sequence[Tiling]) -> 
 def _part(look: Look, rows: Tensor, real: Tensor, evidence: Callable[[], Evidence]) -> Look:
     """Return what a method may look at of some crops [G] and their encoder tokens [G, n].
 
-    Without its padding, a crop is no rectangle: its patches count as one row, and it cannot be seen in another size.
+    Without its padding, a crop is no rectangle: its patches count as one row. Crops cannot be seen in another size.
     """
 
     def own() -> Evidence:
@@ -92,7 +94,7 @@ def _part(look: Look, rows: Tensor, real: Tensor, evidence: Callable[[], Evidenc
     owner = [next(number for number, group in enumerate(look.groups) if row in group) for row in rows.tolist()]
     starts = [bisect_left(owner, number) for number in range(len(look.groups) + 1)]
     groups = tuple(range(*pair) for pair in pairwise(starts))
-    return Look(_seen(look.seen, rows, real), own, look.project, groups, look.question)
+    return Look(_seen(look.seen, rows, real), own, look.project, groups, look.question, joint=False)
 
 
 def _seen(seen: Seen, rows: Tensor, real: Tensor) -> Seen:
@@ -106,7 +108,7 @@ def _seen(seen: Seen, rows: Tensor, real: Tensor) -> Seen:
         features=_tokens(seen.features, rows, real),
         query=heads(seen.query) if seen.query.shape[2] == seen.keys.shape[2] else seen.query[rows],
         keys=heads(seen.keys),
-        rows_cols=(1, real.shape[1] - seen.extra),
+        rows_cols=seen.rows_cols if real.shape[1] == seen.features.shape[1] else (1, real.shape[1] - seen.extra),
         pixels=seen.pixels[:0],
         tilings=(),
     )
@@ -119,11 +121,13 @@ def _tokens(values: Tensor, rows: Tensor, real: Tensor) -> Tensor:
 
 def left_of(groups: Sequence[Group]) -> Left:
     """Return the tokens of all groups in one row."""
+    noted = [group.selection.labels[group.entering] for group in groups if group.selection.labels is not None]
     return Left(
         tokens=torch.cat([group.selection.tokens[group.entering] for group in groups]),  # (S, D)
         crop=torch.cat([group.rows.repeat_interleave(group.counts) for group in groups]),
         place=torch.cat([group.real.gather(1, group.selection.places)[group.entering] for group in groups]),
         merged=torch.cat([group.merged[group.entering] for group in groups]),
+        labels=torch.cat(noted) if noted else None,
     )
 
 
@@ -198,7 +202,7 @@ def whole_fates(tilings: Sequence[Tiling]) -> Fates:
     Where it shrinks a sheet, the patch in the middle of a token is an anchor, and the others have merged with it.
     """
     parts = [_whole_fates(tiling) for tiling in tilings]
-    return Fates(*(torch.cat([getattr(part, name) for part in parts]) for name in Fates.__slots__))
+    return Fates(*(torch.cat([getattr(part, name) for part in parts]) for name in ("fate", "joined", "token_of", "scores")))
 
 
 def _whole_fates(tiling: Tiling) -> Fates:

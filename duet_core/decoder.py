@@ -126,9 +126,10 @@ def _trimmed(cache: KVCache, passed: Passed, layer: int) -> list[int]:
     kept = []
     for sample, length in enumerate(passed.lengths[layer]):
         stayed = torch.isin(passed.origin[layer][sample], passed.origin[-1][sample])
-        left = torch.ones(length, dtype=torch.bool, device=stayed.device)
-        left[passed.visual[layer][sample]] = stayed
-        kept.append(left.nonzero().flatten())
+        gone = torch.zeros(length, dtype=torch.bool, device=stayed.device)
+        gone[passed.visual[layer][sample]] = ~stayed
+        many = length - len(stayed) + len(passed.origin[-1][sample])
+        kept.append(gone.int().argsort(stable=True)[:many])  # as many as `nonzero` would find, without asking
     cache.keep(layer, kept)
     return [len(own) for own in kept]
 

@@ -68,6 +68,8 @@ def _own(fates: Fates, entered: Entered, pictures: range) -> Fates:
     parts = entered.parts[pictures.start : pictures.stop]
     first = sum(entered.parts[: pictures.start])
     rows = slice(first, first + sum(parts))
+    if fates.across:
+        return Fates(fates.fate[rows], fates.joined[rows], fates.token_of[rows], fates.scores[rows])
     return Fates(
         fate=fates.fate[rows],
         joined=_run_on(fates.joined[rows], [part * fates.joined.shape[1] for part in parts], parts),

@@ -82,10 +82,10 @@ def enter(
         selection = selection.in_place() if eye.in_place else selection
     with watch.span("encode"):
         visual = backbone.project(selection.tokens)  # (I, n1, D)
-    counts, full = selection.counts, _placeholders(eye, seen)
-    blocks = tuple(own[:count] for own, count in zip(visual, counts, strict=True))  # (n, D) each
-    places = tuple(own[:count] for own, count in zip(selection.places, counts, strict=True))
-    return Entered(eye, seen.rows_cols, blocks, full, (1,) * len(blocks), selection.fates, places)
+    parts, full = (1,) * len(visual), _placeholders(eye, seen)
+    blocks, places = selection.real(visual), selection.real(selection.places)  # (n, D), (n,) each
+    labels = () if selection.labels is None else selection.real(selection.labels)
+    return Entered(eye, seen.rows_cols, blocks, full, parts, selection.fates, places, labels)
 
 
 def _groups(seen: Seen, samples: Sequence[Sample]) -> tuple[range, ...]:
@@ -113,7 +113,8 @@ def _enter_crops(
             return Entered(eye, seen.rows_cols, tuple(whole), full, parts, partial(whole_fates, tilings))
         visual = backbone.project(left.tokens[order].unsqueeze(0)).squeeze(0)  # (S, D)
     fates = partial(fates_of, groups, order, counts, seen.extra, tilings)
-    return Entered(eye, seen.rows_cols, visual.split(counts), full, parts, fates)
+    labels = () if left.labels is None else left.labels[order].split(counts)
+    return Entered(eye, seen.rows_cols, visual.split(counts), full, parts, fates, labels=labels)
 
 
 def _question(backbone: Backbone, eye: Eye, request: Request) -> Tensor:
@@ -144,6 +145,8 @@ def prefill(
         if positions is None and method.positions == "original":
             positions = [torch.arange(own.length, device=backbone.device)[None] for own in where]
         tokens = lay_out(requests, blocks, backbone.embed, where, plan.queries, positions)
+        if entered.labels:
+            tokens.labels = [torch.cat(entered.labels[own.start : own.stop]) for _, own in pairs]
     together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
     stack = SharedStart(backbone) if together else backbone
     state = decoder.prefill(stack, tokens, method.at_layer, watch, method.trims)

@@ -52,7 +52,8 @@ class Entered:
     `blocks`: of each picture, the tokens that enter [n, D], projected. `placeholders`: its tokens in the untouched
     model. `parts`: its rows in the fates, one for each crop where it is cut up. `fates()` numbers tokens and patches
     through each picture, and works them out when the run is over. `places`: of each picture that is not cut up, the
-    encoder token at whose place each of them stands [n].
+    encoder token at whose place each of them stands [n]. `labels` [n]: what the method noted of each of a picture's
+    tokens, if it did.
     """
 
     eye: Eye
@@ -62,6 +63,7 @@ class Entered:
     parts: tuple[int, ...]
     fates: Callable[[], Fates]
     places: tuple[Tensor, ...] = ()
+    labels: tuple[Tensor, ...] = ()
 
     def of(self, pictures: range) -> tuple[Tensor, ...]:
         """Return the tokens [n, D] of each of some pictures."""

@@ -6,6 +6,7 @@ Every solver lands within one token of the target where its method can; where it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from duet_core.plan import Plan, Size, closest_plan
 
@@ -54,6 +55,30 @@ def before_and_inside(method: str, target: float, size: Size, layer: int, ratio:
     contextual = min(round(entering * merged), entering - 1)
     stage1 = (entering - contextual, contextual)
     return _cut(method, target, size, size.entering(entering), (at,), stage1, None)
+
+
+def in_stages(method: str, target: float, size: Size, layers: Sequence[int], shares: Sequence[float]) -> Plan:
+    """Return the plan that lets some tokens in and keeps these shares of them from these layers on (of 32).
+
+    A shallow model has the last ones only. The shares fall a little where whole tokens of every frame step over the
+    target, and rise where all tokens enter and that is still too few.
+    """
+    at = at_depth(layers, size.layers)
+    if target >= size.total or not at:
+        return before_model(method, target, size)
+    shares = shares[len(shares) - len(at) :]
+    lasting = [after - before for before, after in pairwise((*at, size.layers))]
+    mean = (at[0] + sum(share * many for share, many in zip(shares, lasting, strict=True))) / size.layers
+    enough = (each for each in range(1, size.most) if size.entering(each) * mean >= target - 1e-6)
+    dominant = next(enough, None)
+    enters = size.total if dominant is None else size.entering(dominant)
+
+    def shifted(step: int) -> Plan:
+        t = step / (4 * enters) - 1.0
+        keep = tuple(share + t * (share if t < 0.0 else 1.0 - share) for share in shares)
+        return Plan(method=method, dominant=dominant, layers=at, keep=keep)
+
+    return closest_plan(shifted, range(8 * enters + 1), enters, target, size.layers)
 
 
 def _cut(

@@ -50,7 +50,8 @@ class Evidence:
 
 def run_encoder(tower: Any, pixels: Tensor, n_layers: int, rows_cols: tuple[int, int], has_cls: bool = True) -> Seen:
     """Run the first `n_layers` layers of a CLIP or SigLIP model on `pixels` [I, 3, h, w]; the rest never runs."""
-    other = {} if pixels.shape[-1] == tower.config.image_size else {"interpolate_pos_encoding": True}
+    usual = pixels.shape[-2:] == (tower.config.image_size, tower.config.image_size)
+    other = {} if usual else {"interpolate_pos_encoding": True}
     hidden = tower.embeddings(pixels, **other)  # (I, N, D)
     if has_cls:
         hidden = tower.pre_layrnorm(hidden)

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from duet_core.errors import PlanError
+from duet_core.methods.apet import ApET
 from duet_core.methods.base import About, Fates, Look, Method, Selection, keep_patches, kept_fates, merged_fates
+from duet_core.methods.cdpruner import CDPruner
+from duet_core.methods.divprune import DivPrune
 from duet_core.methods.duet import Duet
 from duet_core.methods.fastv import FastV
+from duet_core.methods.hired import HiRED
+from duet_core.methods.metok import METok
 from duet_core.methods.none import Everything
+from duet_core.methods.pooling import Pooling
+from duet_core.methods.prumerge import PruMerge
+from duet_core.methods.quecc import BlockPooling
 from duet_core.methods.random import Random
+from duet_core.methods.smaller import Smaller
+from duet_core.methods.tome import ToMe
 from duet_core.methods.uniform import Uniform
 from duet_core.methods.visionzip import VisionZip
+from duet_core.methods.vispruner import VisPruner
+from duet_core.methods.vqtoken import VQToken
 from duet_core.plan import Plan
 
 METHODS: dict[str, type[Method]] = {
@@ -19,6 +31,18 @@ METHODS: dict[str, type[Method]] = {
     "uniform": Uniform,
     "visionzip": VisionZip,
     "fastv": FastV,
+    "divprune": DivPrune,
+    "vispruner": VisPruner,
+    "hired": HiRED,
+    "prumerge": PruMerge,
+    "cdpruner": CDPruner,
+    "tome": ToMe,
+    "apet": ApET,
+    "vqtoken": VQToken,
+    "quecc": BlockPooling,
+    "metok": METok,
+    "pooling": Pooling,
+    "smaller": Smaller,
 }
 
 __all__ = [

@@ -51,7 +51,8 @@ class Look:
     `seen`: what the encoder made of them; `evidence()` its scores and keys for stage 1. `project(features)` maps
     features [I, n, D] into the language model's space. `groups`: the pictures of each sample, all frames of a clip.
     `question()`: per sample the embeddings [Q, D] of the question's words. `again(rows_cols)`: the features [I, N', D]
-    of the same pictures seen in a smaller size, without CLS.
+    of the same pictures seen in a smaller size, without CLS. `joint`: whether one token may stand for patches of several
+    pictures; crops are each for themselves.
     """
 
     seen: Seen
@@ -60,6 +61,7 @@ class Look:
     groups: tuple[range, ...]
     question: Callable[[], list[Tensor]] = _unasked
     again: Callable[[tuple[int, int]], Tensor] = _once
+    joint: bool = True
 
     @property
     def features(self) -> Tensor:
@@ -76,6 +78,16 @@ class Look:
         """Patches per picture."""
         return self.features.shape[1] - self.extra
 
+    @property
+    def patch_features(self) -> Tensor:
+        """The encoder's output [I, P, D] for the patches alone."""
+        return self.features[:, self.extra :]
+
+    @property
+    def attended(self) -> Tensor:
+        """The evidence's scores [I, P] fp32: what CLS attends to, or what is attended to where there is no CLS."""
+        return self.evidence().scores[:, self.extra :]
+
 
 @dataclass(frozen=True, slots=True)
 class Fates:
@@ -83,12 +95,14 @@ class Fates:
 
     `fate` [I, P] (`Fate`); `joined` [I, P] the patch whose token a patch became part of, -1 for none; `token_of` [I, P]
     that token's number among its picture's n1, -1 for none. `scores` [I, P] fp32, NaN where the method has none.
+    `across`: where tokens stand for patches of several pictures, both numbers run on through a sample's pictures.
     """
 
     fate: Tensor
     joined: Tensor
     token_of: Tensor
     scores: Tensor
+    across: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +113,8 @@ class Selection:
     `merged` of a picture's tokens are merged ones.
     `fates()` works out what became of the patches. It is for the trace alone, so the engine calls it when the run is
     over: keeping book must not count as selecting. `sizes`: where pictures differ, how many of the n1 are real tokens
-    (the others, behind them, are padding).
+    (the others, behind them, are padding). `labels` [I, n1] int64: what the method wants to know of each token again
+    when it is asked at a layer (`Boundary.labels`).
     """
 
     tokens: Tensor
@@ -107,11 +122,16 @@ class Selection:
     fates: Callable[[], Fates]
     sizes: tuple[int, ...] | None = None
     merged: int = 0
+    labels: Tensor | None = None
 
     @property
     def counts(self) -> list[int]:
         """How many tokens of each picture enter."""
         return [self.tokens.shape[1]] * len(self.tokens) if self.sizes is None else list(self.sizes)
+
+    def real(self, values: Tensor) -> tuple[Tensor, ...]:
+        """Return of each picture what `values` [I, n1, ...] say of its tokens, without padding."""
+        return tuple(own[:count] for own, count in zip(values, self.counts, strict=True))
 
     def in_place(self) -> Selection:
         """Return the same selection with its tokens in the order of their places."""
@@ -120,7 +140,8 @@ class Selection:
         order = self.places.masked_fill(~real.to(self.places.device), behind).argsort(dim=1, stable=True)  # (I, n1)
         rows = order.unsqueeze(-1).expand(-1, -1, self.tokens.shape[-1])
         tokens, places = self.tokens.gather(1, rows), self.places.gather(1, order)
-        return Selection(tokens, places, partial(_renumbered, self, order), self.sizes)
+        labels = None if self.labels is None else self.labels.gather(1, order)
+        return Selection(tokens, places, partial(_renumbered, self, order), self.sizes, labels=labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +158,10 @@ class Method(ABC):
     positions: ClassVar[Literal["compact", "original"]] = "compact"
     asks: ClassVar[bool] = False
     plan: Plan
+
+    def entering(self, look: Look) -> int | None:
+        """Return how many tokens of each picture the plan lets in, None for all."""
+        return None if self.plan.dominant is None else min(self.plan.dominant + self.plan.contextual, look.patches)
 
     @staticmethod
     @abstractmethod
@@ -157,8 +182,10 @@ class Method(ABC):
 
 
 def _renumbered(selection: Selection, order: Tensor) -> Fates:
-    """Return a selection's fates with its tokens numbered in another order."""
+    """Return a selection's fates with its tokens numbered in another order; those across pictures were in order."""
     fates = selection.fates()
+    if fates.across:
+        return fates
     new = order.argsort(dim=1).gather(1, fates.token_of.clamp(min=0))  # (I, P)
     return replace(fates, token_of=torch.where(fates.token_of < 0, fates.token_of, new))
 
@@ -189,6 +216,14 @@ def kept_fates(look: Look, patches: Tensor, first: int = 0) -> Fates:
         token_of=blank.scatter(1, patches, numbers),
         scores=torch.full(blank.shape, float("nan"), device=patches.device),
     )
+
+
+def merge_patches(
+    look: Look, tokens: Tensor, centres: Tensor, group: Tensor, kept: Tensor, scores: Tensor | None = None
+) -> Selection:
+    """Return the selection whose tokens [I, n1, D] stand for groups of patches; the rest as for `merged_fates`."""
+    tokens = tokens.to(look.features.dtype)
+    return Selection(tokens, centres + look.extra, partial(merged_fates, centres, group, kept, scores))
 
 
 def merged_fates(centres: Tensor, group: Tensor, kept: Tensor, scores: Tensor | None = None, extra: int = 0) -> Fates:
