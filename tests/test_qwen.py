@@ -116,7 +116,12 @@ def test_keeping_everything_equals_transformers(ours, theirs, given):
     assert made.token_ids == wanted
 
 
-@pytest.mark.parametrize("method", METHODS)
+def test_an_encoder_that_cannot_look_again_says_so(ours):
+    with pytest.raises(PlanError, match="another size"):
+        ours.prefill(inputs(), ours.plan("smaller", budget=20, encoded=encoded(ours, inputs())))
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "smaller"])
 def test_a_batch_equals_its_samples(ours, method):
     both = inputs(samples=2)
     plan = ours.plan(method, budget=20, encoded=encoded(ours, both))
