@@ -243,7 +243,13 @@ def test_the_whole_picture_comes_first_as_stage_1_left_it(ours):
 # Reducing
 
 
-@pytest.mark.parametrize("method", METHODS)
+def test_crops_are_not_looked_at_again(ours):
+    encoded = ours.encode(photo((90, 40)))
+    with pytest.raises(duet_core.PlanError, match="another size"):
+        ours.ask(encoded, QUESTION, ours.plan("smaller", reduction=0.6, encoded=encoded))
+
+
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "smaller"])
 @pytest.mark.parametrize("size", [(90, 40), (130, 9)], ids=str)
 def test_every_method_runs_and_keeps_its_books(ours, method, size):
     encoded = ours.encode(photo(size))
@@ -268,7 +274,7 @@ def keeps_its_books(run: duet_core.Run, number: int, text: int) -> None:
     assert (trace.fate[trace.joined[merged]] == Fate.ANCHOR).all()
     assert (trace.died_at[merged] == trace.died_at[trace.joined[merged]]).all()
     if len(run.traces) == 1:
-        assert run.state.cache.lengths == [lengths[0] for lengths in run.state.lengths]
+        assert run.state.cache.lengths == [lengths[0] for lengths in run.state.cached]
 
 
 @torch.no_grad()

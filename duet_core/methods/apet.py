@@ -118,11 +118,16 @@ def rebuilding_errors(values: Tensor, basis: Tensor) -> Tensor:
 
 
 def _joined(order: Tensor, many: int, group: Tensor, given: Tensor) -> Tensor:
-    """Return the token of each place [I, N]: retained ones their own, basis tokens their slot's, others their target's."""
+    """Return the token of each place [I, N]: their own, their slot (basis tokens), or their target."""
     numbers = torch.arange(many, device=order.device).expand(len(order), -1)
     slots = numbers[:, many - given.shape[1] :]
     of_rank = torch.cat([numbers, group], 1)  # (I, N) in the order of the errors
-    return of_rank.new_empty(order.shape).scatter(1, order, of_rank).scatter(1, given, slots).scatter(1, order[:, :many], numbers)
+    return (
+        of_rank.new_empty(order.shape)
+        .scatter(1, order, of_rank)
+        .scatter(1, given, slots)
+        .scatter(1, order[:, :many], numbers)
+    )
 
 
 def _in_order(tokens: Tensor, places: Tensor, alone: Tensor, errors: Tensor, group: Tensor) -> Reduced:

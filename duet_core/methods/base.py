@@ -51,8 +51,8 @@ class Look:
     `seen`: what the encoder made of them; `evidence()` its scores and keys for stage 1. `project(features)` maps
     features [I, n, D] into the language model's space. `groups`: the pictures of each sample, all frames of a clip.
     `question()`: per sample the embeddings [Q, D] of the question's words. `again(rows_cols)`: the features [I, N', D]
-    of the same pictures seen in a smaller size, without CLS. `joint`: whether one token may stand for patches of several
-    pictures; crops are each for themselves.
+    of the same pictures seen in a smaller size, without CLS. `joint`: whether one token may stand for patches of
+    several pictures; crops are each for themselves.
     """
 
     seen: Seen

@@ -15,15 +15,16 @@ Shape = tuple[int, int]
 def nearest_shape(rows_cols: Shape, wanted: float) -> Shape:
     """Return the rows and columns of blocks, no more than the grid has, whose product comes closest to `wanted`.
 
-    All that come within one token count as equally close; of these, the one that is shaped most like the grid.
+    All that come within one token count as equally close (of 4 or more); of these, the one shaped most like the grid.
     """
     rows, cols = rows_cols
+    near = 1.0 if wanted >= 4 else 0.5
 
     def cost(shape: Shape) -> tuple[float, ...]:
         blocks = shape[0] * shape[1]
         off = abs(blocks - wanted)
-        shear = abs(log(shape[0] * cols / (shape[1] * rows)))
-        return max(off, 1.0), -blocks if off > 1.0 else 0.0, shear, off
+        shear = round(abs(log(shape[0] * cols / (shape[1] * rows))), 6)
+        return max(off, near), -blocks if off > near else 0.0, shear, off
 
     return min(product(range(1, rows + 1), range(1, cols + 1)), key=cost)
 

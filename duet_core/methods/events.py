@@ -14,8 +14,10 @@ from duet_core.methods.blocks import Shape, blocks_of, members, middles, nearest
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """How one frame is pooled, on the CPU: the `block` [P] of each patch; of its n blocks the `centres` [n] (patches),
-    whether they hold one patch alone [n] bool, and `labels` [n], twice the number of the event, plus 1 in a key one.
+    """How one frame is pooled into n blocks, on the CPU.
+
+    The `block` [P] of each patch; of each block the patch in its centre [n], whether it holds one patch `alone` [n]
+    bool, and a label [n]: twice the number of the event, plus 1 in a key one.
     """
 
     block: Tensor

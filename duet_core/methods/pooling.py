@@ -1,4 +1,4 @@
-"""Average pooling of the grid: the plain way to have fewer tokens, of which 2510.07143 finds that it beats many others."""
+"""Average pooling of the grid: the plain way to have fewer tokens, and hard to beat (2510.07143, 2511.02650)."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Pooling(Method):
         shape = nearest_shape(rows_cols, many)
         block, pictures = blocks_of(rows_cols, shape), len(look.features)
         centres, group, alone = (
-            part.to(device).expand(pictures, -1) for part in (middles(rows_cols, shape), block, members(block).sum(1) == 1)
+            part.to(device).expand(pictures, -1)
+            for part in (middles(rows_cols, shape), block, members(block).sum(1) == 1)
         )
         return merge_patches(look, block_means(look.patch_features, block), centres, group, alone)

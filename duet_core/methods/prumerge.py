@@ -18,7 +18,7 @@ from duet_core.vision import Seen
 
 @dataclass(frozen=True, slots=True)
 class PruMerge(Method):
-    """Kept tokens in the order of their attention c, then the evenly spaced ones, then one token for all that is dropped.
+    """Kept tokens by their attention c, then evenly spaced ones, then one token for all that is dropped.
 
     A kept token becomes itself + the sum of c_j x_j over its `neighbours` most alike patches (cosine of keys), the last
     token is the sum of c_j x_j over the dropped ones. c is the CLS row of softmax(q k^T / sqrt(width)) over the full
@@ -60,7 +60,9 @@ class PruMerge(Method):
         group, last = _groups(alike.masked_fill(~taken, -float("inf")), kept, weight)
         centres = torch.cat([kept, last], 1)
         changed = torch.zeros_like(centres, dtype=torch.bool)
-        return merge_patches(look, tokens[:, :many], centres[:, :many], _cropped(group, many), changed[:, :many], weight)
+        return merge_patches(
+            look, tokens[:, :many], centres[:, :many], _cropped(group, many), changed[:, :many], weight
+        )
 
 
 def one_head(seen: Seen) -> tuple[Tensor, Tensor]:

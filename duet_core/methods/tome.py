@@ -16,12 +16,12 @@ from duet_core.schedules import before_model
 
 @dataclass(frozen=True, slots=True)
 class ToMe(Method):
-    """Rounds of bipartite matching: tokens in turns into two rows, each of the first finds its best in the second (cosine).
+    """Rounds of bipartite matching: tokens in turns into two rows, each of the first finds its best in the second.
 
-    The most alike pairs merge, weighted by how many patches they are. `at_once`: pairs a round, 0 for as many as there
-    are. Deviations: the paper merges inside the encoder, between attention and MLP of each layer, by keys; here the
-    encoder is left alone and its output features both match and merge. Each round goes in raster order of the tokens'
-    places, a merged one at the place of its partner in the second row.
+    The most alike pairs (cosine) merge, weighted by how many patches they are. `at_once`: pairs a round, 0 for as many
+    as there are. Deviations: the paper merges inside the encoder, between attention and MLP of each layer, by keys;
+    here the encoder is left alone and its output features both match and merge. Each round goes in raster order of the
+    tokens' places, a merged one at the place of its partner in the second row.
     """
 
     title: ClassVar[str] = "ToMe"

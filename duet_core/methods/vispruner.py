@@ -17,7 +17,7 @@ from duet_core.schedules import before_model
 
 @dataclass(frozen=True, slots=True)
 class VisPruner(Method):
-    """`important`: the share of tokens chosen by CLS attention; the others are what repeated thinning leaves of the rest.
+    """A share of tokens, `important`, is chosen by CLS attention; the others are what thinning leaves of the rest.
 
     A round of thinning takes the rest in turns into two rows and drops those `at_once` tokens of the first row whose
     best cosine with the second is highest. Our reading: every round goes in raster order, which the text leaves open.
@@ -52,7 +52,7 @@ class VisPruner(Method):
 
 
 def thinned(features: Tensor, rest: Tensor, many: int, at_once: int) -> Tensor:
-    """Return `many` of the patches `rest` [I, m] (ascending) of features [I, P, D] after dropping the redundant ones."""
+    """Return `many` of the patches `rest` [I, m] (ascending) of features [I, P, D] without the redundant ones."""
     directions = F.normalize(features.float(), dim=-1)
     while many and (excess := rest.shape[1] - many) > 0:
         first, second = rest[:, ::2], rest[:, 1::2]  # (I, a), (I, b)

@@ -17,12 +17,13 @@ from duet_core.schedules import before_model
 
 @dataclass(frozen=True, slots=True)
 class VQToken(Method):
-    """Spherical k-means over all patches of a picture, or of all frames of a clip; a token is the plain mean of its patches.
+    """Spherical k-means over all patches of a picture, or of all frames of a clip; a token is its patches' plain mean.
 
     Deviations: no VQ-Attn and no fine-tuning (the released code runs without VQ-Attn, too); K follows the budget, not
     an elbow; `iterations` is fixed and fewer than the 50 to 300 there; means are not normalised, so that the language
     model sees features of the usual size. A token stands at the patch most like its code, so tokens come in order of
-    time and a frame has as many as stand in it; crops of one picture are each for themselves. A code that no patch chose takes the patch that fits its own worst.
+    time and a frame has as many as stand in it; crops of one picture are each for themselves. A code that no patch
+    chose takes the patch that fits its own worst.
     """
 
     title: ClassVar[str] = "VQToken base"
