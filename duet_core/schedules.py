@@ -60,8 +60,8 @@ def before_and_inside(method: str, target: float, size: Size, layer: int, ratio:
 def in_stages(method: str, target: float, size: Size, layers: Sequence[int], shares: Sequence[float]) -> Plan:
     """Return the plan that lets some tokens in and keeps these shares of them from these layers on (of 32).
 
-    A shallow model has the last ones only. The shares fall a little where whole tokens of every frame step over the
-    target, and rise where all tokens enter and that is still too few.
+    A shallow model has the last ones only. The shares are scaled a little, so that whole tokens of every frame do not
+    step over the target; where all tokens enter and that is still too few, they rise towards 1.
     """
     at = at_depth(layers, size.layers)
     if target >= size.total or not at:
@@ -75,7 +75,8 @@ def in_stages(method: str, target: float, size: Size, layers: Sequence[int], sha
 
     def shifted(step: int) -> Plan:
         t = step / (4 * enters) - 1.0
-        keep = tuple(share + t * (share if t < 0.0 else 1.0 - share) for share in shares)
+        rising = dominant is None and t > 0.0
+        keep = tuple(min(1.0, share + t * (1.0 - share if rising else share)) for share in shares)
         return Plan(method=method, dominant=dominant, layers=at, keep=keep)
 
     return closest_plan(shifted, range(8 * enters + 1), enters, target, size.layers)

@@ -314,7 +314,11 @@ def test_a_clip_at_any_budget(model, method, budget):
     run = model.prefill(frames_of(model), model.plan(method, budget=budget, frames=3))
     keeps_its_books(run.trace)
     assert [own[0] - 8 for own in run.state.lengths] == list(run.trace.tokens_per_layer)
-    assert abs(run.trace.average_tokens - budget) <= 3.0, "the nearest multiple of the frames, or blocks near it"
+    if method in ("pooling", "quecc", "smaller"):
+        rows, cols = nearest_shape((6, 6), round(budget / 3))
+        assert run.trace.average_tokens == 3 * rows * cols
+    else:  # the nearest multiple of the frames
+        assert abs(run.trace.average_tokens - budget) <= (3.0 if method == "metok" else 1.5)
 
 
 @pytest.mark.parametrize("method", BEFORE)
