@@ -5,6 +5,7 @@ B batch, T tokens, D width, H heads, n visual tokens of a sample, R rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -37,6 +38,9 @@ class Stack(Protocol):
         `hidden` [T, D] is one sample without padding, `rows` [R] its query tokens, `rotary` (cos, sin) [T, dh].
         """
 
+    def normed(self, hidden: Tensor) -> Tensor:
+        """Return hidden states [..., D] after the norm that follows the last layer."""
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Return [..., vocabulary] for final hidden states [..., D]."""
 
@@ -48,8 +52,9 @@ class Tokens:
     `hidden` [B, T, D]; `lengths` real tokens per sample; per sample int64 places in the sequence: `visual` [n],
     `queries` [R] (whose attention ranks the visual tokens) and `text`; `origin` [n]: the number that each visual token
     had when it entered the language model. `positions` [A, B, T]: those of tokens that keep theirs, one (A = 1) or
-    three of them; without them, positions are compact, 0..T-1. `labels` [n], of the tokens that enter: what the method
-    noted of each when it let them in.
+    three of them; without them, positions are compact, 0..T-1. Of the tokens that enter alone: `labels` [n], what the
+    method noted of each when it let them in, and `shapes`: per sample how many (frames, rows, columns) of patches were
+    seen.
     """
 
     hidden: Tensor
@@ -60,6 +65,7 @@ class Tokens:
     origin: list[Tensor]
     positions: Tensor | None = None
     labels: list[Tensor] | None = None
+    shapes: list[tuple[int, int, int]] | None = None
 
     def states(self) -> list[Tensor]:
         """Return the hidden states [n, D] of each sample's visual tokens."""
@@ -113,6 +119,11 @@ class Boundary:
     def samples(self) -> range:
         """The samples of the batch."""
         return range(len(self.now.lengths))
+
+    def shape(self, sample: int) -> tuple[int, int, int] | None:
+        """Return how (frames, rows, columns) a sample's tokens lay at entry; None where they are no such grid."""
+        shape = self.first.shapes[sample] if self.first.shapes else None
+        return shape if shape is not None and math.prod(shape) == self.entering[sample] else None
 
     def attention(self) -> list[Tensor]:
         """Return per sample the attention [n] fp32 each visual token gets from the query tokens, in the next layer."""

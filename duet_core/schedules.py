@@ -5,7 +5,8 @@ Every solver lands within one token of the target where its method can; where it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from duet_core.plan import Plan, Size, closest_plan
@@ -35,9 +36,28 @@ def before_model(method: str, target: float, size: Size, merged: float = 0.0) ->
 def inside_model(method: str, target: float, size: Size, layers: Sequence[int], last: int | None = None) -> Plan:
     """Return the plan that cuts at `layers` (of a 32-layer model), by the same ratio each time.
 
-    `last`: how many tokens the last cut leaves, where the method fixes that.
+    `last`: how many tokens the last cut leaves, where the method fixes that. No salient words guide such a plan.
     """
-    return _cut(method, target, size, size.total, at_depth(layers, size.layers), None, last)
+    plan = _cut(method, target, size, size.total, at_depth(layers, size.layers), None, last)
+    return replace(plan, queries="last")
+
+
+def shaped(method: str, target: float, size: Size, shares: Callable[[float], Sequence[float]]) -> Plan:
+    """Return the plan in which the layers behind the first see falling shares of the tokens.
+
+    `shares(t)`: those shares, one for each layer from 1 on; they rise with t, from the least at 0 to 1 at 1.
+    """
+    if target >= size.total:
+        return Plan(method=method, queries="last")
+    steps = range(16 * size.total + 1)
+
+    def at(step: int) -> Plan:
+        counts = [size.total, *(int(size.total * share) for share in shares(step / steps[-1]))]
+        cuts = {layer: after for layer, (before, after) in enumerate(pairwise(counts), 1) if after < before}
+        keep = _ratios(list(cuts.values()), size.total)
+        return Plan(method=method, layers=tuple(cuts), keep=keep, queries="last")
+
+    return closest_plan(at, steps, size.total, target, size.layers)
 
 
 def before_and_inside(method: str, target: float, size: Size, layer: int, ratio: float, merged: float = 0.0) -> Plan:
@@ -47,7 +67,10 @@ def before_and_inside(method: str, target: float, size: Size, layer: int, ratio:
     """
     if target >= size.total:
         return Plan(method=method)
-    (at,) = at_depth((layer,), size.layers)
+    layers = at_depth((layer,), size.layers)
+    if not layers:  # a model of one layer has no inside
+        return before_model(method, target, size, merged)
+    (at,) = layers
     mean = (at + (size.layers - at) * ratio) / size.layers
     if size.total * mean < target:
         return _cut(method, target, size, size.total, (at,), None, None)

@@ -42,6 +42,10 @@ class SharedStart:
         """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE."""
         return self.stack.query_key(layer.layer, hidden, rows, rotary)
 
+    def normed(self, hidden: Tensor) -> Tensor:
+        """Return hidden states [..., D] after the norm that follows the last layer."""
+        return self.stack.normed(hidden)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Return [..., vocabulary] for final hidden states [..., D]."""
         return self.stack.logits(hidden)

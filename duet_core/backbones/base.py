@@ -134,9 +134,13 @@ class Backbone(ABC):
         k = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (Hkv, T, dh)
         return _rotated(q, cos[rows], sin[rows]) * attention.scaling, _rotated(k, cos, sin)
 
+    def normed(self, hidden: Tensor) -> Tensor:
+        """Return hidden states [..., D] after the norm that follows the last layer."""
+        return self.model.model.language_model.norm(hidden)
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Return [..., vocabulary] for final hidden states [..., D]."""
-        return self.model.lm_head(self.model.model.language_model.norm(hidden))
+        return self.model.lm_head(self.normed(hidden))
 
 
 def _rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

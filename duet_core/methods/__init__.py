@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from duet_core.errors import PlanError
+from duet_core.methods.adsc import Adsc
 from duet_core.methods.apet import ApET
 from duet_core.methods.base import About, Fates, Look, Method, Selection, keep_patches, kept_fates, merged_fates
 from duet_core.methods.cdpruner import CDPruner
+from duet_core.methods.d2pruner import D2Pruner
+from duet_core.methods.dart import Dart
 from duet_core.methods.divprune import DivPrune
 from duet_core.methods.duet import Duet
 from duet_core.methods.fastv import FastV
+from duet_core.methods.fitprune import FitPrune
 from duet_core.methods.hired import HiRED
 from duet_core.methods.metok import METok
 from duet_core.methods.none import Everything
 from duet_core.methods.pooling import Pooling
 from duet_core.methods.prumerge import PruMerge
+from duet_core.methods.pyramiddrop import PyramidDrop
 from duet_core.methods.quecc import BlockPooling
 from duet_core.methods.random import Random
 from duet_core.methods.smaller import Smaller
+from duet_core.methods.sparsevlm import SparseVLM
+from duet_core.methods.sparsevlm_plus import SparseVLMPlus
+from duet_core.methods.stateful import Stateful
+from duet_core.methods.tokencarve import TokenCarve
 from duet_core.methods.tome import ToMe
+from duet_core.methods.trio import Trio
 from duet_core.methods.uniform import Uniform
+from duet_core.methods.v2drop import V2Drop
 from duet_core.methods.visionzip import VisionZip
 from duet_core.methods.vispruner import VisPruner
 from duet_core.methods.vqtoken import VQToken
@@ -43,6 +54,17 @@ METHODS: dict[str, type[Method]] = {
     "metok": METok,
     "pooling": Pooling,
     "smaller": Smaller,
+    "sparsevlm": SparseVLM,
+    "sparsevlm+": SparseVLMPlus,
+    "tokencarve": TokenCarve,
+    "v2drop": V2Drop,
+    "d2pruner": D2Pruner,
+    "trio": Trio,
+    "adsc": Adsc,
+    "pyramiddrop": PyramidDrop,
+    "dart": Dart,
+    "fitprune": FitPrune,
+    "stateful": Stateful,
 }
 
 __all__ = [
