@@ -1,4 +1,4 @@
-"""The shell door: python -m duet_core ask | models | scenes | bench | train."""
+"""The shell door: python -m duet_core ask | models | methods | scenes | bench | train."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers.utils import logging
 
 from duet_core.bench import cli as bench
 from duet_core.errors import DuetError
-from duet_core.listing import models
+from duet_core.listing import methods, models
 from duet_core.shell import ask, scenes
 
 
@@ -23,8 +23,9 @@ def _train(argv: list[str]) -> int:
 COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "ask": ("ask a question about a picture, with all tokens and with fewer", ask),
     "models": ("list the models we suggest, and whether they fit this machine", models),
+    "methods": ("list the methods, what they look at and what they rest on", methods),
     "scenes": ("write generated pictures with questions and true answers", scenes),
-    "bench": ("measure accuracy, speed or a training step", bench.main),
+    "bench": ("measure accuracy, speed or a training step, or calibrate a method", bench.main),
     "train": ("train the bundled model or fine-tune another", _train),
 }
 

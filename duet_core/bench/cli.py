@@ -1,4 +1,4 @@
-"""python -m duet_core bench accuracy | speed | floor | training."""
+"""python -m duet_core bench accuracy | speed | floor | training | calibrate."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shlex
 import torch
 
 from duet_core.bench.accuracy import FULL, Sheet, contestants, read_budget, take_exam
+from duet_core.bench.calibrate import measure_prior
 from duet_core.bench.exams import Exam
 from duet_core.bench.floor import floor_table, measure_floor
 from duet_core.bench.options import read_exams, read_options
@@ -23,8 +24,14 @@ def main(argv: list[str]) -> int:
     """Run one benchmark, print its table and write its figures."""
     options = read_options(argv, main.__doc__)
     options.command = shlex.join(["python", "-m", "duet_core", "bench", *argv])
-    run = {"accuracy": _accuracy, "speed": _speed, "floor": _floor, "training": _training}[options.what]
-    table, report = run(options)
+    benches = {
+        "accuracy": _accuracy,
+        "speed": _speed,
+        "floor": _floor,
+        "training": _training,
+        "calibrate": _calibrate,
+    }
+    table, report = benches[options.what](options)
     print(table)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
@@ -84,6 +91,13 @@ def _training(options: argparse.Namespace) -> tuple[str, object]:
     model = open_model(options.model[0], options.device, options.dtype)
     report = measure_training(model, _token_budgets(model, options), options.batch, options.n, options.seed)
     return training_table(report), report
+
+
+def _calibrate(options: argparse.Namespace) -> tuple[str, object]:
+    model = open_model(options.model[0], options.device, options.dtype)
+    report = measure_prior(model, options.n, options.seed)
+    options.out.write_text(json.dumps(report) + "\n")
+    return f"A prior of {len(report['prior'])} patches, the mean of {options.n} pictures, is in {options.out}.", report
 
 
 def _token_budgets(model: Model, options: argparse.Namespace) -> list[float]:

@@ -13,8 +13,8 @@ from duet_core.methods import find_method
 from duet_core.plan import Stages
 from duet_core.scenes import FIRST_TRAINING_SEED, STYLES
 
-BENCHES = ("accuracy", "speed", "floor", "training")
-_DEFAULT_N = {"accuracy": 200, "speed": 15, "floor": 5, "training": 5}
+BENCHES = ("accuracy", "speed", "floor", "training", "calibrate")
+_DEFAULT_N = {"accuracy": 200, "speed": 15, "floor": 5, "training": 5, "calibrate": 200}
 _MOST = FEWEST * GROUP_SEEDS
 
 
@@ -38,7 +38,7 @@ def read_options(argv: list[str], description: str | None) -> argparse.Namespace
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--seed", type=int, default=0, help="of the first scene")
     parser.add_argument(
-        "--n", type=int, help="questions in each group of scenes (accuracy), or runs (default: 200, 15, 5, 5)"
+        "--n", type=int, help="questions in each group of scenes (accuracy), pictures (calibrate), or runs"
     )
     parser.add_argument(
         "--budgets", default="full,192,128,64", help="full, visual tokens per frame, or reductions as 53%%"
@@ -53,6 +53,7 @@ def read_options(argv: list[str], description: str | None) -> argparse.Namespace
     parser.add_argument("--batch", type=int, default=4, help="training: samples in a step")
     parser.add_argument("--json", type=Path, help="write all figures here")
     parser.add_argument("--table", type=Path, help="accuracy: write the tables (Markdown) here")
+    parser.add_argument("--out", type=Path, help="calibrate: write the prior for D2Pruner (JSON) here")
     parser.add_argument("--plot", type=Path, help="accuracy: write a plot here (.png or .svg)")
     return _checked(parser.parse_args(argv))
 
@@ -90,7 +91,9 @@ def _check_numbers(options: argparse.Namespace) -> None:
 
 
 def _check_files(options: argparse.Namespace) -> None:
-    for path in (options.json, options.table, options.plot):
+    if options.what == "calibrate" and options.out is None:
+        raise DuetError("No file is given for the prior; name one with --out.")
+    for path in (options.json, options.table, options.plot, options.out):
         if path is not None and (not path.absolute().parent.is_dir() or path.is_dir()):
             raise DuetError(f"The file {path} cannot be written; name a file in a folder that exists.")
     if options.plot and options.plot.suffix not in (".png", ".svg"):

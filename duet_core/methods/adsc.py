@@ -30,7 +30,7 @@ class Adsc(Method):
         "ADSC (2602.12618)",
         "inside the model",
         ("the grid",),
-        training="the paper fine-tunes the model; we do not",
+        training="none here; the paper fine-tunes the model",
         confidence="abstract and a summary",
         interpretation=True,
     )

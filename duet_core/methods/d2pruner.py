@@ -36,7 +36,7 @@ class D2Pruner(Method):
         "D2Pruner (2512.19443)",
         "inside the model",
         ("attention row of the last token", "states", "grid, if alpha < 1"),
-        training="a prior measured once by `bench calibrate`, optional; without it nothing is debiased",
+        training="none; a prior measured by bench calibrate is optional",
         confidence="abstract and two third-party ports",
         interpretation=True,
     )

@@ -37,7 +37,7 @@ class FitPrune(Method):
         "FitPrune (2409.10197)",
         "inside the model",
         ("whole attention maps, one layer at a time",),
-        training="the paper fits its counts to data; ours follow its published recipe, unless one is given",
+        training="none here; the paper fits its counts to data",
         interpretation=True,
     )
     positions: ClassVar[Literal["compact", "original"]] = "original"
