@@ -120,10 +120,21 @@ class Boundary:
         """The samples of the batch."""
         return range(len(self.now.lengths))
 
-    def shape(self, sample: int) -> tuple[int, int, int] | None:
-        """Return how (frames, rows, columns) a sample's tokens lay at entry; None where they are no such grid."""
-        shape = self.first.shapes[sample] if self.first.shapes else None
-        return shape if shape is not None and math.prod(shape) == self.entering[sample] else None
+    def shape(self, sample: int) -> tuple[int, int, int]:
+        """Return (frames, rows, columns) of the patches that a sample's tokens entered as; one row if they were no grid.
+
+        A grid may have one token more in front of each frame, CLS.
+        """
+        shape = self.first.shapes[sample] if self.first.shapes else (1, 1, 0)
+        beyond = self.entering[sample] - math.prod(shape)
+        return shape if beyond in (0, shape[0]) else (1, 1, self.entering[sample])
+
+    def patches(self, sample: int) -> Tensor:
+        """Return which patch of its shape each of a sample's tokens [n] entered as, int64, -1 for CLS."""
+        (frames, rows, cols), origin = self.shape(sample), self.origin[sample]
+        each = self.entering[sample] // frames
+        place = origin % each - (each - rows * cols)
+        return torch.where(place < 0, -1, origin // each * rows * cols + place)
 
     def attention(self) -> list[Tensor]:
         """Return per sample the attention [n] fp32 each visual token gets from the query tokens, in the next layer."""

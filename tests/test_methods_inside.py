@@ -128,9 +128,10 @@ def test_pivots_then_an_independent_set_then_whatever_is_best():
 
 
 def test_nearness_falls_to_nothing_across_the_grid_and_between_frames():
-    near = nearness(torch.tensor([0, 1, 3, 4]), (2, 2, 2))
+    near = nearness(torch.tensor([0, 1, 3, 4, -1]), (2, 2, 2))
     half = 1 - 1 / math.sqrt(2)
-    torch.testing.assert_close(near, t([1, half, 0, 0], [half, 1, half, 0], [0, half, 1, 0], [0, 0, 0, 1]))
+    torch.testing.assert_close(near[:4, :4], t([1, half, 0, 0], [half, 1, half, 0], [0, half, 1, 0], [0, 0, 0, 1]))
+    assert not near[4].any() and not near[:, 4].any(), "CLS is near to nothing"
 
 
 def test_loss_and_places_of_trio():
@@ -165,6 +166,7 @@ def test_an_even_choice_halves_as_a_checkerboard():
     assert kept(4) == {(0, row, col) for row in (0, 2) for col in (0, 2)}
     assert kept(2) == {(0, 0, 0), (0, 2, 2)}
     assert kept(16, (2, 4, 4)) == {(f, r, c) for f in (0, 1) for r in range(4) for c in range(4) if (r + c + f) % 2 == 0}
+    assert turn(torch.tensor([-1, 0]), (1, 4, 4)).tolist() == [-1, 0], "CLS stays"
     assert kept(4, (1, 1, 8)) == {(0, 0, col) for col in (0, 2, 4, 6)}, "no grid: every second"
 
 
@@ -329,7 +331,7 @@ def test_a_prior_moves_the_choice_and_must_fit(model, tmp_path):
         moved = model.prefill(inputs, model.plan("d2pruner", budget=11, settings={"prior": setting})).trace
         assert moved.died_at[dropped] == -1 and plain.died_at[dropped] != -1
     assert read_prior(None).tolist() == [1]
-    for wrong, sentence in (("nowhere.json", "cannot be read"), ((1.0, 2.0), "has 2 numbers, but 25")):
+    for wrong, sentence in (("nowhere.json", "cannot be read"), ((1.0, 2.0), "has 2 numbers, but a picture has 25")):
         with pytest.raises(PlanError, match=sentence):
             model.prefill(inputs, model.plan("d2pruner", budget=11, settings={"prior": wrong}))
 
@@ -354,6 +356,17 @@ def test_settings_reach_the_method(name, settings, model):
 def test_a_recipe_of_ones_own_replaces_the_counts(model):
     plan = model.plan("fitprune", budget=11, settings={"recipe": (3, 0, 20, 9)})
     assert model.prefill(small_inputs(model), plan).trace.tokens_per_layer == (25, 22, 22, 2, 0, 0)
+
+
+def test_a_token_in_front_of_the_patches_is_none_of_them():
+    model = small_llava(grid=4, depth=4)
+    model.backbone.model.config.vision_feature_select_strategy = "full"  # CLS enters, too
+    even = model.prefill(small_inputs(model), Plan(method="adsc", layers=(2,), keep=(9.5 / 17,))).trace
+    assert (even.entering, even.final) == (17, 9), "CLS and a checkerboard"
+    assert (even.died_at == -1).tolist() == [(row + col) % 2 == 0 for row in range(4) for col in range(4)]
+    prior = tuple([1.0] * 15 + [1e-6])
+    pruned = Plan(method="d2pruner", layers=(2,), keep=(0.2,), settings=(("prior", prior),))
+    assert model.prefill(small_inputs(model), pruned).trace.died_at[15] == -1
 
 
 # From outside, and the shell

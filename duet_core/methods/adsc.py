@@ -21,8 +21,8 @@ class Adsc(Method):
     """Half of a grid stays as a checkerboard, a quarter as every second row and column, and so on; frames alternate.
 
     The paper fine-tunes the model with the cuts in place, and its figures are those of the trained model; this is not
-    that. Layers and ratios are PyramidDrop's here (the paper's are not known). Where the tokens are no grid any more, every
-    second one in raster order goes.
+    that. Layers and ratios are PyramidDrop's here (the paper's are not known). Tokens that entered as no grid are taken
+    for one row, of which every second goes.
     """
 
     title: ClassVar[str] = "ADSC-style uniform (training-free reading)"
@@ -49,14 +49,13 @@ class Adsc(Method):
         return Stay([self._keep(boundary, sample, count) for sample, count in enumerate(counts)])
 
     def _keep(self, boundary: Boundary, sample: int, count: int) -> Tensor:
-        origin, shape = boundary.origin[sample], boundary.shape(sample) or (1, 1, boundary.entering[sample])
-        return keep_best(-turn(origin, shape).float(), count)
+        return keep_best(-turn(boundary.patches(sample), boundary.shape(sample)).float(), count)
 
 
 def turn(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
     """Return when each patch [n] of (frames, rows, columns) goes, int64: those of the smallest number stay longest.
 
-    Ordered dithering: bits of row xor column and of row, the lowest ones first.
+    Ordered dithering: bits of row xor column and of row, the lowest ones first. CLS (-1) stays longest of all.
     """
     _, rows, cols = shape
     frame, place = patches // (rows * cols), patches % (rows * cols)
@@ -64,4 +63,4 @@ def turn(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
     number = torch.zeros_like(patches)
     for bit in range(max(rows, cols + 1).bit_length()):
         number = 4 * number + 2 * ((row ^ col) >> bit & 1) + (row >> bit & 1)
-    return number
+    return torch.where(patches < 0, -1, number)

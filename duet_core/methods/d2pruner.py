@@ -74,29 +74,33 @@ class D2Pruner(Method):
 
     def _bias(self, boundary: Boundary, sample: int, prior: Tensor) -> Tensor:
         """Return the prior [n] of a sample's tokens."""
-        entering, origin = boundary.entering[sample], boundary.origin[sample]
-        if entering % len(prior):
+        patches, (_, rows, cols) = boundary.patches(sample), boundary.shape(sample)
+        if rows * cols % len(prior):
             raise PlanError(
-                f"D2Pruner's prior has {len(prior)} numbers, but {entering} tokens entered; measure it on this model."
+                f"D2Pruner's prior has {len(prior)} numbers, but a picture has {rows * cols} patches;"
+                " measure it on this model."
             )
-        return prior.to(origin.device)[origin % len(prior)]
+        prior = prior.to(patches.device)
+        return torch.where(patches < 0, prior.mean(), prior[patches % len(prior)])
 
     def _alike(self, boundary: Boundary, sample: int) -> Tensor:
         """Return how alike a sample's tokens are, [n, n] fp32."""
         states = cosines(boundary.now.states()[sample]).clamp(min=0)
-        shape = boundary.shape(sample) or (1, 1, boundary.entering[sample])
         if self.alpha == 1:
             return states
-        return self.alpha * states + (1 - self.alpha) * nearness(boundary.origin[sample], shape)
+        return self.alpha * states + (1 - self.alpha) * nearness(boundary.patches(sample), boundary.shape(sample))
 
 
 def nearness(patches: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return 1 - distance / largest distance [n, n] fp32 of patches [n] of (frames, rows, columns), 0 between frames."""
+    """Return 1 - distance / largest distance [n, n] fp32 of patches [n] of (frames, rows, columns).
+
+    It is 0 between frames and to CLS (-1).
+    """
     _, rows, cols = shape
     frame, place = patches // (rows * cols), patches % (rows * cols)
     where = torch.stack([place // cols, place % cols], -1).float()  # (n, 2)
     apart = (where.unsqueeze(1) - where).norm(dim=-1) / max(1.0, math.hypot(rows - 1, cols - 1))  # (n, n)
-    return (1 - apart) * (frame.unsqueeze(1) == frame)
+    return (1 - apart) * ((frame.unsqueeze(1) == frame) & (patches >= 0))
 
 
 def read_prior(prior: str | tuple[float, ...] | None) -> Tensor:
