@@ -121,7 +121,7 @@ class Boundary:
         return range(len(self.now.lengths))
 
     def shape(self, sample: int) -> tuple[int, int, int]:
-        """Return (frames, rows, columns) of the patches that a sample's tokens entered as; one row if they were no grid.
+        """Return (frames, rows, columns) of the patches that a sample's tokens entered as; one row if they are no grid.
 
         A grid may have one token more in front of each frame, CLS.
         """

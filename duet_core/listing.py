@@ -1,4 +1,4 @@
-"""The shell commands `models`, what we suggest and whether it fits this machine, and `methods`, who may be dropped how."""
+"""The shell commands `models`, what we suggest and whether it fits this machine, and `methods`, what each rests on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def models_table(entries: tuple[Suggested, ...], target: Target, free: int) -> s
     rows = [_HEAD, *(_row(entry, target, free) for entry in entries)]
     dtype = str(target.dtype).removeprefix("torch.")
     notes = [f"{entry.name}: {entry.note}" for entry in entries if entry.note]
-    return "\n".join([_columns(rows), "", f"{in_gb(free)} are free on {target.device.type.upper()}, in {dtype}.", *notes])
+    room = f"{in_gb(free)} are free on {target.device.type.upper()}, in {dtype}."
+    return "\n".join([_columns(rows), "", room, *notes])
 
 
 def _row(entry: Suggested, target: Target, free: int) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ def methods(argv: list[str]) -> int:
 
 
 def methods_table() -> str:
-    """Return the table as text, in columns; `own reading`: parts of it are our reading of a text that leaves them open."""
+    """Return the table as text, in columns; `own reading`: parts are our reading of a text that leaves them open."""
     return _columns([_METHOD_HEAD, *(_method_row(name, method.about) for name, method in METHODS.items())])
 
 

@@ -1,4 +1,4 @@
-"""The methods that drop tokens inside the model: every formula against numbers worked out by hand, and what all must do."""
+"""The methods that drop tokens inside the model: every formula by numbers worked out by hand, and what all must do."""
 
 from __future__ import annotations
 
@@ -165,7 +165,8 @@ def test_an_even_choice_halves_as_a_checkerboard():
     assert kept(8) == {(0, row, col) for row in range(4) for col in range(4) if (row + col) % 2 == 0}
     assert kept(4) == {(0, row, col) for row in (0, 2) for col in (0, 2)}
     assert kept(2) == {(0, 0, 0), (0, 2, 2)}
-    assert kept(16, (2, 4, 4)) == {(f, r, c) for f in (0, 1) for r in range(4) for c in range(4) if (r + c + f) % 2 == 0}
+    clip = {(frame, row, col) for frame in (0, 1) for row in range(4) for col in range(4)}
+    assert kept(16, (2, 4, 4)) == {place for place in clip if sum(place) % 2 == 0}, "frames alternate"
     assert turn(torch.tensor([-1, 0]), (1, 4, 4)).tolist() == [-1, 0], "CLS stays"
     assert kept(4, (1, 1, 8)) == {(0, 0, col) for col in (0, 2, 4, 6)}, "no grid: every second"
 

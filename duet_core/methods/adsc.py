@@ -1,4 +1,4 @@
-"""ADSC (2602.12618), read without its training: drop tokens evenly over the grid at chosen layers, by no score at all."""
+"""ADSC (2602.12618), read without its training: drop tokens evenly over the grid at chosen layers, by no score."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ def spread_out(rank: Tensor, alike: Tensor, count: int, free: Tensor, taken: Ten
     """Pick `count` tokens greedily by rank, none of them alike to one picked before while there are such.
 
     `rank` [n] int64 from 1 on, all different; `alike` [n, n] bool; `free` [n] bool: who may be picked so; `taken` [n]
-    bool: who is out for good. When no free token is left, the others follow by rank. Returns the picks [count] int64 and
-    whether each was free [count] bool; nothing here waits for a device.
+    bool: who is out for good. When no free token is left, the others follow by rank. Returns the picks [count] int64
+    and whether each was free [count] bool; nothing here waits for a device.
     """
     numbers, n = torch.arange(len(rank), device=rank.device), len(rank)
     picks, were_free = numbers.new_empty(count), free.new_empty(count)

@@ -1,4 +1,4 @@
-"""D2Pruner (2512.19443): attention without the bias of places, and for the rest tokens that do not repeat each other."""
+"""D2Pruner (2512.19443): attention without the bias of places, and besides, tokens that do not repeat each other."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ AFTER = 2  # layers, of 32
 class D2Pruner(Method):
     """One cut: the last token's attention over a prior; the best are pivots, a greedy independent set fills up.
 
-    `prior`: a file that `bench calibrate` wrote, or its numbers, one per patch of a picture (a clip repeats them); without
-    it b = 1, so that nothing is debiased. `pivots`: their share. Two tokens are neighbours where `alpha` times the
-    cosine of their states and 1 - `alpha` times their nearness (1 - distance / largest distance, 0 between frames: our
-    reading) exceed `similar`. `mask_pivot_neighbours`: whether the pivots' neighbours are out first (left open; no).
+    `prior`: a file that `bench calibrate` wrote, or its numbers, one per patch of a picture (a clip repeats them);
+    without it b = 1, so that nothing is debiased. `pivots`: their share. Two tokens are neighbours where `alpha` times
+    the cosine of their states and 1 - `alpha` times their nearness (1 - distance / largest distance, 0 between frames:
+    our reading) exceed `similar`. `mask_pivot_neighbours`: whether the pivots' neighbours are out first (left open).
     """
 
     title: ClassVar[str] = "D2Pruner"
@@ -108,13 +108,10 @@ def read_prior(prior: str | tuple[float, ...] | None) -> Tensor:
     if prior is None:
         return torch.ones(1)
     try:
-        numbers = torch.tensor(
-            json.loads(Path(prior).read_text())["prior"] if isinstance(prior, str) else prior
-        ).float()
+        values = json.loads(Path(prior).read_text())["prior"] if isinstance(prior, str) else prior
+        numbers = torch.tensor(values).float()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PlanError(
-            f"The prior {prior} cannot be read; write one with python -m duet_core bench calibrate."
-        ) from error
+        raise PlanError(f"D2Pruner's prior {prior} cannot be read; write one with bench calibrate.") from error
     if numbers.ndim != 1 or not len(numbers):
         raise PlanError("D2Pruner's prior must be a row of numbers, one per patch; write it with bench calibrate.")
     return numbers

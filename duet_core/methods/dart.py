@@ -23,9 +23,9 @@ class Dart(Method):
     """One cut. Pivots: the visual and the text tokens whose keys in the layer before have the largest L1 norm.
 
     Each pivot in turn takes an equal share of the visual tokens that are least alike to it (cosine after the final
-    norm); they and the visual pivots stay. `visual_pivots`, `text_pivots`: how many. Differs: the pivots count as part of
-    the budget, and what does not divide evenly goes to the first pivots. Open in our source, and filled in: the layer of
-    the cut (2 of 32, from memory), visual pivots first, and text pivots from the whole prompt.
+    norm); they and the visual pivots stay. `visual_pivots`, `text_pivots`: how many. Differs: the pivots count as part
+    of the budget, and what does not divide evenly goes to the first pivots. Open in our source, and filled in: the
+    layer of the cut (2 of 32, from memory), visual pivots first, and text pivots from the whole prompt.
     """
 
     title: ClassVar[str] = "DART"

@@ -26,10 +26,10 @@ _CHUNK = 128  # rows of a map that are held at once
 class FitPrune(Method):
     """Score: column mean of the picture's rows times column sum of the text's, on the largest attention of all heads.
 
-    The layer before gives the map, a block of rows at a time, and the cut comes behind it, not between its attention and
-    its MLP. `recipe`: how many tokens each layer drops, from the first on; it replaces the plan's counts. Without it the
-    published recipe's course, of which we know 22 layers and hold the rest still, is stretched over the depth and raised to
-    a power that meets the budget: no fit on data.
+    The layer before gives the map, a block of rows at a time, and the cut comes behind it, not between its attention
+    and its MLP. `recipe`: how many tokens each layer drops, from the first on; it replaces the plan's counts. Without
+    it the published recipe's course, of which we know 22 layers and hold the rest still, is stretched over the depth
+    and raised to a power that meets the budget: no fit on data.
     """
 
     title: ClassVar[str] = "FitPrune"

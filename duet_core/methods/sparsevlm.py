@@ -1,7 +1,8 @@
-"""SparseVLM (2410.04417): the words that look at the picture rate its tokens; some of the dropped come back as clusters."""
+"""SparseVLM (2410.04417): words that look at the picture rate its tokens; some of the dropped return as clusters."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -24,9 +25,9 @@ class SparseVLM(Method):
 
     `recycled`: the share of the dropped tokens, best first, that is clustered (0 for none); `per_cluster`: how many of
     them a cluster stands for. `count`: "fixed" keeps to the plan; "rank", as the first release did, keeps `scale` times
-    the rank of the raters' attention plus `bias`, whatever the budget. Differs: clusters count as part of the budget and
-    take the place of their centre instead of following the kept tokens, text keeps its own compact positions, and one
-    common ratio replaces the published lists.
+    the rank of the raters' attention plus `bias`, whatever the budget. Differs: clusters count as part of the budget
+    and take the place of their centre instead of following the kept tokens, and one common ratio replaces the
+    published lists.
     """
 
     title: ClassVar[str] = "SparseVLM"
@@ -49,14 +50,17 @@ class SparseVLM(Method):
         counts = wanted(self.plan, boundary)
         if counts is None:
             return None
-        scores, keep, states = [], [], []
-        for sample, total in enumerate(counts):
-            rows, which = text_rows(boundary, sample), raters_of(boundary, sample)
-            own, now = mean_of(rows, which), boundary.now.states()[sample]
-            kept, clusters = self._split(rows.mean(0) * which.unsqueeze(-1), len(own), total)
-            stays, made = self._recycle(own, now, kept, clusters)
-            scores, keep, states = [*scores, own], [*keep, stays], [*states, made]
-        return Stay(keep, scores, states)
+        chosen = [self._choose(boundary, sample, total) for sample, total in enumerate(counts)]
+        keep, scores, states = zip(*chosen, strict=True)
+        return Stay(list(keep), list(scores), list(states))
+
+    def _choose(self, boundary: Boundary, sample: int, total: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return of one sample what `Stay` takes: who stays, all scores, and the states to go on with."""
+        rows, which = text_rows(boundary, sample), raters_of(boundary, sample)
+        scores, states = mean_of(rows, which), boundary.now.states()[sample]
+        kept, clusters = self._split(rows.mean(0) * which.unsqueeze(-1), len(scores), total)
+        keep, made = self._recycle(scores, states, kept, clusters)
+        return keep, scores, made
 
     def _split(self, rated: Tensor, there: int, total: int) -> tuple[int, int]:
         """Return how many tokens stay as they are, and how many clusters; `rated` [t, n] the raters' attention."""
@@ -104,7 +108,7 @@ def raters(visual: Tensor, text: Tensor, asked: Tensor) -> Tensor:
     return torch.where(chosen.any(), chosen, asked)
 
 
-def split(there: int, total: int, clusters: object) -> tuple[int, int]:
+def split(there: int, total: int, clusters: Callable[[int], int]) -> tuple[int, int]:
     """Return (tokens kept, clusters) that are `total` together; `clusters(dropped)` follow from the tokens dropped."""
     for kept in range(min(total, there), -1, -1):
         if kept + clusters(there - kept) <= total:

@@ -1,4 +1,4 @@
-"""SparseVLM+ (2410.04417, second release): as SparseVLM, without the pull of near tokens and by the best heads alone."""
+"""SparseVLM+ (2410.04417, second release): as SparseVLM, without the pull of near tokens and by the best heads."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ _FROM, _TO = 0.45, 0.05  # the kept share of the first and of the last layer beh
 
 @dataclass(frozen=True, slots=True)
 class Stateful(Method):
-    """A cut at every layer, by the attention of all text behind the pictures in the layer before; scored anew each time.
+    """A cut at every layer, by the attention of all text behind the pictures in the layer before, anew each time.
 
     The kept share falls in a straight line, scaled to the budget and never above 1. The paper is about hybrids of
     attention and state-space layers for long videos, which remember what was dropped; a model of attention alone does

@@ -50,7 +50,5 @@ def here_and_overall(scores: Tensor, rows_cols: tuple[int, int], count: int) -> 
 
 def _fates(look: Look, chosen: Tensor, token_of: Tensor, scores: Tensor) -> Fates:
     """Read off each patch's fate: a token that nothing joined is unchanged."""
-    unchanged = (token_of.unsqueeze(1) == torch.arange(chosen.shape[1], device=chosen.device).view(1, -1, 1)).sum(
-        2
-    ) == 1
-    return merged_fates(chosen, token_of, unchanged, scores)
+    members = torch.zeros_like(chosen).scatter_add(1, token_of, torch.ones_like(token_of))  # (I, n1)
+    return merged_fates(chosen, token_of, members == 1, scores)
