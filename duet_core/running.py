@@ -147,7 +147,8 @@ def prefill(
         tokens = lay_out(requests, blocks, backbone.embed, where, plan.queries, positions)
         if entered.labels:
             tokens.labels = [torch.cat(entered.labels[own.start : own.stop]) for _, own in pairs]
-        tokens.shapes = [(own.grid.frames, own.grid.rows, own.grid.cols) for own in samples]
+        if entered.places:  # pictures in crops are no grid
+            tokens.shapes = [(own.grid.frames, own.grid.rows, own.grid.cols) for own in samples]
     together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
     stack = SharedStart(backbone) if together else backbone
     state = decoder.prefill(stack, tokens, method.at_layer, watch, method.trims)
