@@ -201,10 +201,7 @@ def whole_fates(tilings: Sequence[Tiling]) -> Fates:
 
     Where it shrinks a sheet, the patch in the middle of a token is an anchor, and the others have merged with it.
     """
-    parts = [_whole_fates(tiling) for tiling in tilings]
-    return Fates(
-        *(torch.cat([getattr(part, name) for part in parts]) for name in ("fate", "joined", "token_of", "scores"))
-    )
+    return Fates.stacked([_whole_fates(tiling) for tiling in tilings])
 
 
 def _whole_fates(tiling: Tiling) -> Fates:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
@@ -103,6 +103,21 @@ class Fates:
     token_of: Tensor
     scores: Tensor
     across: bool = False
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Fates]) -> Fates:
+        """Return the fates of the pictures of all parts, one part after the other."""
+        fate, joined, token_of, scores = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("fate", "joined", "token_of", "scores")
+        )
+        return cls(fate, joined, token_of, scores, any(part.across for part in parts))
+
+    def cut(self, patches: int) -> Fates:
+        """Return the fates [I, P] of pictures of so many patches, numbered on through those of a part."""
+        fate, joined, token_of, scores = (
+            part.view(-1, patches) for part in (self.fate, self.joined, self.token_of, self.scores)
+        )
+        return Fates(fate, joined, token_of, scores, across=True)
 
 
 @dataclass(frozen=True, slots=True)

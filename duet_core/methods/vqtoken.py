@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -131,8 +131,4 @@ def with_homes(alike: Tensor) -> tuple[Tensor, Tensor]:
 def _fates(books: list[Codebook], patches: int) -> Fates:
     """Read off the fates [I, P], numbered through each clip."""
     found = [merged_fates(own.places[None], own.code[None], own.counts[None] == 1) for own in books]
-
-    def parts(name: str) -> Tensor:
-        return torch.cat([getattr(own, name).view(-1, patches) for own in found])
-
-    return replace(Fates(*(parts(name) for name in ("fate", "joined", "token_of", "scores"))), across=True)
+    return Fates.stacked([own.cut(patches) for own in found])
