@@ -17,6 +17,7 @@ from app.handlers import Desk
 from app.media import SafePicture
 from app.menu import model_choices
 from app.plans import Exact, exact_of, in_words, plan_for
+from app.rack import label
 from app.render import data_url
 from app.settings import Settings
 from duet_core.clips import FEWEST, MOST
@@ -166,7 +167,7 @@ def _thumb(example: Example) -> tuple[str, str]:
 
 def _menus(desk: Desk) -> tuple[gr.Dropdown, gr.Dropdown]:
     """The method and the model."""
-    titles = [(method.title, name) for name, method in METHODS.items()]
+    titles = [(label(name), name) for name in METHODS]
     with gr.Row(elem_id="menus"):
         method = gr.Dropdown(
             titles, value=desk.gallery.examples[0].method, label="Method", elem_id="method", min_width=130

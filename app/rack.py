@@ -15,6 +15,11 @@ def title(name: str) -> str:
     return METHODS[name].title
 
 
+def label(name: str) -> str:
+    """The method's name in a menu, marked where parts of it are our own reading."""
+    return title(name) + (" (our reading)" if METHODS[name].about.interpretation else "")
+
+
 def about(name: str) -> str:
     """Return in one line what a method tells of itself: paper, where it works, what it rests on."""
     told = METHODS[name].about
@@ -26,13 +31,12 @@ def about(name: str) -> str:
 
 def applies(name: str, clip: bool) -> bool:
     """Whether a method can be asked about a clip, or about a picture."""
-    told = METHODS[name].about
-    return told.clips if clip else told.pictures
+    return METHODS[name].about.applies(clip)
 
 
 def choices() -> list[tuple[str, str]]:
     """Return (title, name) of every method that does not run anyway."""
-    return [(title(name), name) for name in METHODS if name not in (BASELINE, *CONTROLS)]
+    return [(label(name), name) for name in METHODS if name not in (BASELINE, *CONTROLS)]
 
 
 def line_up(chosen: Sequence[str]) -> tuple[str, ...]:

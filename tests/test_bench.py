@@ -18,6 +18,7 @@ from duet_core.bench.exams import Exam
 from duet_core.bench.options import read_options
 from duet_core.bench.report import make_pairs, make_rows
 from duet_core.bench.tables import accuracy_tables
+from duet_core.methods import METHODS
 from duet_core.scenes import judge
 from duet_core.scenes.clip import make_clip
 from duet_core.scenes.question import UNKNOWN
@@ -200,3 +201,14 @@ def test_training_is_measured_too(tmp_path, capsys):
     assert main(["training", "--n", "1", "--batch", "1", "--budgets", "full,89%", "--json", str(path)]) == 0
     assert "| full |" in capsys.readouterr().out
     assert [row["budget"] for row in json.loads(path.read_text())["budgets"]] == ["full", pytest.approx(63.36)]
+
+
+def test_all_methods_are_asked_for_by_one_word_and_each_where_it_applies(mini):
+    everyone = read_options(["accuracy", "--methods", "all"], None).methods
+    assert everyone == [name for name in METHODS if name != "none"]
+    assert read_options(["accuracy"], None).methods == ["duet", "random", "uniform"]
+    assert read_options(["speed"], None).methods == ["duet"]
+    for frames, budget in ((None, "64"), (8, "53%")):
+        asked = [one.method for one in contestants(mini, everyone, [budget], frames=frames)]
+        assert asked == [name for name in everyone if METHODS[name].about.applies(frames is not None)]
+    assert "metok" not in [one.method for one in contestants(mini, everyone, ["64"])]

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from duet_core.bench.exams import Exam, Item
 from duet_core.engine import Encoded, Model
 from duet_core.errors import PlanError
+from duet_core.methods import find_method
 from duet_core.plan import Plan, Stages
 from duet_core.scenes import FAMILIES, Question, judge
 from duet_core.scenes.question import CLIP_FAMILIES, REFUSALS, UNKNOWN
@@ -40,15 +41,19 @@ def contestants(
     """Return every method at every budget, whole or one of its stages alone; all tokens run once, as `none`.
 
     A stage alone does what it does in the whole method, so it keeps more tokens than the budget says. `frames` of the
-    clips that are asked about, if they are clips.
+    clips that are asked about, if they are clips; methods that know nothing of clips, or of pictures, stay away.
     """
     field = [Contestant("none", FULL, model.plan("none"))] if FULL in budgets else []
     for budget in dict.fromkeys(budgets):
         if budget != FULL:
-            for one in dict.fromkeys(methods):
+            for one in (name for name in dict.fromkeys(methods) if _applies(name, frames)):
                 plan = model.plan(one, frames=frames, **read_budget(budget, frames))
                 field += [Contestant(_called(one, stage), budget, plan.only(stage)) for stage in stages]
     return field
+
+
+def _applies(method: str, frames: int | None) -> bool:
+    return find_method(method).about.applies(clip=frames is not None)
 
 
 def _called(method: str, stage: Stages) -> str:

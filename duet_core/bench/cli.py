@@ -71,9 +71,10 @@ def _plot(rows: list[Row], options: argparse.Namespace) -> None:
 def _speed(options: argparse.Namespace) -> tuple[str, object]:
     model = open_model(options.model[0], options.device, options.dtype)
     (exam,) = read_exams(options)
-    field = contestants(model, ["duet"], [FULL, *options.budgets], frames=exam.frames)
+    field = contestants(model, options.methods, [FULL, *options.budgets], frames=exam.frames)
     item = next(exam.items(options.seed, 1))
-    plans = {one.budget: one.plan for one in field}
+    several = len(options.methods) > 1
+    plans = {f"{one.method} {one.budget}" if several and one.budget != FULL else one.budget: one.plan for one in field}
     report = measure_speed(model, item.picture, item.questions[0].text, plans, options.n)
     return speed_table(report, threads=torch.get_num_threads()), report
 

@@ -9,12 +9,13 @@ from typing import NoReturn, get_args
 
 from duet_core.bench.exams import FEWEST, GROUP_SEEDS, SUBJECTS, WORDINGS, Exam, photographs_in
 from duet_core.errors import DuetError
-from duet_core.methods import find_method
+from duet_core.methods import METHODS, find_method
 from duet_core.plan import Stages
 from duet_core.scenes import FIRST_TRAINING_SEED, STYLES
 
 BENCHES = ("accuracy", "speed", "floor", "training", "calibrate")
 _DEFAULT_N = {"accuracy": 200, "speed": 15, "floor": 5, "training": 5, "calibrate": 200}
+_DEFAULT_METHODS = {"accuracy": "duet,random,uniform"}
 _MOST = FEWEST * GROUP_SEEDS
 
 
@@ -43,7 +44,7 @@ def read_options(argv: list[str], description: str | None) -> argparse.Namespace
     parser.add_argument(
         "--budgets", default="full,192,128,64", help="full, visual tokens per frame, or reductions as 53%%"
     )
-    parser.add_argument("--methods", default="duet,random,uniform")
+    parser.add_argument("--methods", help="some methods, or all (default: duet,random,uniform; speed: duet)")
     parser.add_argument("--stages", default="both", help="accuracy: some of both,1,2: what each stage costs by itself")
     parser.add_argument("--exam", default="pictures", help=f"accuracy: some of {','.join(SUBJECTS)}")
     parser.add_argument("--wording", default=WORDINGS[0], help=f"accuracy: some of {','.join(WORDINGS)}")
@@ -62,7 +63,7 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
     """Complete the options and check what needs no model, so that no long run ends in a wrong path."""
     options.model = list(dict.fromkeys(options.model or ["duet-mini"]))
     options.n = _DEFAULT_N[options.what] if options.n is None else options.n
-    options.methods, options.budgets = _split(options.methods), _split(options.budgets)
+    options.methods, options.budgets = _methods(options), _split(options.budgets)
     options.stages = _known(options.stages, get_args(Stages), "stage")
     _check_numbers(options)
     _check_files(options)
@@ -72,6 +73,13 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
             f"The {options.what} bench takes one model, but {len(options.model)} were given; run it for each."
         )
     return options
+
+
+def _methods(options: argparse.Namespace) -> list[str]:
+    """Return the methods asked for, or those that a bench looks at by itself."""
+    if options.methods == "all":
+        return [name for name in METHODS if name != "none"]
+    return _split(options.methods or _DEFAULT_METHODS.get(options.what, "duet"))
 
 
 def _split(text: str) -> list[str]:

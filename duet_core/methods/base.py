@@ -35,6 +35,10 @@ class About:
     pictures: bool = True
     clips: bool = True
 
+    def applies(self, clip: bool) -> bool:
+        """Whether the method can be asked about a clip, or about a picture."""
+        return self.clips if clip else self.pictures
+
 
 def _unasked() -> list[Tensor]:
     raise PlanError("This method needs the question before the picture enters; ask it with a question.")
