@@ -54,7 +54,7 @@ DUET_MINI = Recipe(
     ),
     scenes=PictureSet("scene-views", 1, 7000),
     foreign=PictureSet("foreign-views", 3, 600, "foreign"),
-    clips=PictureSet("clip-views", 4, 1500, "clip"),
+    clips=PictureSet("clip-views", 4, 3700, "clip"),
     check_scenes=PictureSet("check-scenes", 9, 200),
     check_clips=PictureSet("check-clips", 8, 60, "clip"),
     tower=(

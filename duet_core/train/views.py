@@ -1,4 +1,4 @@
-"""What the frozen tower makes of every training picture: computed once, kept on disk, read from memory."""
+"""What the frozen tower makes of every training picture: computed once, kept on disk, mapped into memory."""
 
 from __future__ import annotations
 
@@ -76,7 +76,8 @@ def remember(tower: Any, wanted: PictureSet, folder: Path, workers: int) -> View
         _write(tower, wanted, folder, workers)
         tower.set_attn_implementation(used)
         (folder / "complete").touch()
-    arrays = {name: np.load(folder / f"{name}.npy") for name in names}  # in memory: rows are picked at random
+    # Mapped, not read: a machine keeps as much of it in memory as it has room for.
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     return Views(**arrays, subjects=wanted.subjects(), frames=wanted.frames)
 
 
