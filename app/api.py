@@ -35,7 +35,7 @@ class Api:
             picture: the picture (PNG, JPEG or WebP).
             question: the question, at most 500 characters.
             reduction: percentage of visual tokens to save on average over the layers, 0 to 95.
-            method: duet, random, uniform or none.
+            method: duet, none for all tokens, or another name that `python -m duet_core methods` lists.
             model: a model of the menu, or a hub name where this deployment allows it.
 
         Returns:
@@ -52,7 +52,7 @@ class Api:
             clip: the clip (MP4, MOV, WebM, AVI, Ogg, GIF or WebP), at most a minute long.
             question: the question, at most 500 characters.
             reduction: percentage of visual tokens to save on average over the layers, 0 to 95.
-            method: duet, random, uniform or none.
+            method: duet, none for all tokens, or another name that `python -m duet_core methods` lists.
             model: a model of the menu, or a hub name where this deployment allows it.
             frames: how many frames to look at, evenly spread, 4 to 32.
 
