@@ -52,10 +52,10 @@ def _bench(
     outputs = [button, stop, notice, status, *parts]
     shared: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "api_visibility": "private"}
     running = button.click(run, inputs, outputs, show_progress="minimal", show_progress_on=status, **shared)
-    stop.click(
-        partial(tabs.stopped, len(parts)), None, outputs, cancels=[running], queue=False, show_progress="hidden",
-        api_visibility="private",
-    )  # fmt: skip
+    halt: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    stopped = partial(tabs.stopped, len(parts))
+    # Said twice: what the run had sent before it was cancelled may arrive after the first time.
+    stop.click(stopped, None, outputs, cancels=[running], **halt).then(stopped, None, outputs, **halt)
 
 
 def _compare_parts() -> list[gr.HTML]:

@@ -77,7 +77,7 @@ def _nearest(clip: Clip, times: Sequence[float]) -> tuple[int, ...]:
 def _held(clip: Clip, count: int) -> tuple[int, ...]:
     """Return the frame that is shown at each of `count` seconds, evenly spread from the first on."""
     seconds = np.linspace(clip.times[0], clip.duration, count, endpoint=False)
-    return tuple((np.searchsorted(clip.times, seconds + 1e-6, side="right") - 1).tolist())
+    return tuple((np.searchsorted(clip.times, seconds + 1e-6 * clip.duration, side="right") - 1).tolist())
 
 
 def _spread(times: Sequence[float], count: int) -> tuple[int, ...]:
