@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from duet_core.engine import Picture
+
 
 @dataclass(frozen=True, slots=True)
 class Film:
@@ -23,6 +25,11 @@ Subject = Image.Image | Film
 def frames_of(subject: Subject) -> list[Image.Image]:
     """The pictures of a subject: the one, or the frames of a clip."""
     return list(subject.frames) if isinstance(subject, Film) else [subject]
+
+
+def picture_of(subject: Subject) -> Picture:
+    """The subject as the engine takes it: a picture, or a list of frames."""
+    return frames_of(subject) if isinstance(subject, Film) else subject
 
 
 def length_of(subject: Subject) -> int | None:

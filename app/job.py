@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.film import Film, Subject
+from app.film import Subject, picture_of
 from app.shelf import Downloading
 from duet_core.bench.speed import PlanSpeed
 from duet_core.cost import Cost
@@ -34,8 +34,8 @@ class Job:
 
     @property
     def picture(self) -> Picture:
-        """The subject as the engine takes it: a picture, or a list of frames."""
-        return list(self.subject.frames) if isinstance(self.subject, Film) else self.subject
+        """The subject as the engine takes it."""
+        return picture_of(self.subject)
 
     @property
     def shares(self) -> tuple[float, float]:

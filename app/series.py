@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from app.budgets import ALL, KEPT, MOST_STEPS, Tried, next_kept
 from app.compare import agree
-from app.film import Film, Subject
+from app.film import Subject, picture_of
 from app.rack import BASELINE
 from duet_core.cost import Cost
 from duet_core.engine import Picture
@@ -75,8 +75,8 @@ class Series:
 
     @property
     def picture(self) -> Picture:
-        """The subject as the engine takes it: a picture, or a list of frames."""
-        return list(self.subject.frames) if isinstance(self.subject, Film) else self.subject
+        """The subject as the engine takes it."""
+        return picture_of(self.subject)
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -38,7 +38,7 @@ def inside_model(method: str, target: float, size: Size, layers: Sequence[int], 
 
     `last`: how many tokens the last cut leaves, where the method fixes that. No salient words guide such a plan.
     """
-    plan = _cut(method, target, size, size.total, at_depth(layers, size.layers), None, last)
+    plan = _cut(method, target, size, size.total, at_depth(layers, size.layers), last=last)
     return replace(plan, queries="last")
 
 
@@ -60,7 +60,7 @@ def shaped(method: str, target: float, size: Size, shares: Callable[[float], Seq
     return closest_plan(at, steps, size.total, target, size.layers)
 
 
-def before_and_inside(method: str, target: float, size: Size, layer: int, ratio: float, merged: float = 0.0) -> Plan:
+def before_and_inside(method: str, target: float, size: Size, layer: int, ratio: float) -> Plan:
     """Return the plan that lets some tokens in and cuts them to a share of `ratio` at one layer (of 32).
 
     Where all enter and that is still too few, the share rises.
@@ -69,15 +69,13 @@ def before_and_inside(method: str, target: float, size: Size, layer: int, ratio:
         return Plan(method=method)
     layers = at_depth((layer,), size.layers)
     if not layers:  # a model of one layer has no inside
-        return before_model(method, target, size, merged)
+        return before_model(method, target, size)
     (at,) = layers
     mean = (at + (size.layers - at) * ratio) / size.layers
     if size.total * mean < target:
-        return _cut(method, target, size, size.total, (at,), None, None)
+        return _cut(method, target, size, size.total, (at,))
     entering = min(size.most, size.each(target / mean))
-    contextual = min(round(entering * merged), entering - 1)
-    stage1 = (entering - contextual, contextual)
-    return _cut(method, target, size, size.entering(entering), (at,), stage1, None)
+    return _cut(method, target, size, size.entering(entering), (at,), dominant=entering)
 
 
 def in_stages(method: str, target: float, size: Size, layers: Sequence[int], shares: Sequence[float]) -> Plan:
@@ -111,23 +109,20 @@ def _cut(
     size: Size,
     entering: int,
     layers: tuple[int, ...],
-    stage1: tuple[int, int] | None,
-    last: int | None,
+    dominant: int | None = None,
+    last: int | None = None,
 ) -> Plan:
     """Return the plan of cuts by a common ratio whose average comes closest to the target."""
     if target >= size.total or not layers:
         return Plan(method=method)
     steps = range(4 * entering + 1)
-    dominant, contextual = (None, 0) if stage1 is None else stage1
 
     def at(step: int) -> Plan:
         share = step / steps[-1]
         counts = [int(entering * share ** (number + 1)) for number in range(len(layers))]
         if last is not None:
             counts[-1] = min(last, counts[-1])
-        return Plan(
-            method=method, dominant=dominant, contextual=contextual, layers=layers, keep=_ratios(counts, entering)
-        )
+        return Plan(method=method, dominant=dominant, layers=layers, keep=_ratios(counts, entering))
 
     return closest_plan(at, steps, entering, target, size.layers)
 

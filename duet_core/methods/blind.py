@@ -9,6 +9,7 @@ from torch import Tensor
 from duet_core.boundary import Boundary, Stay
 from duet_core.merging import entering_count
 from duet_core.methods.base import Look, Selection, keep_patches
+from duet_core.methods.choosing import wanted
 from duet_core.plan import Plan
 
 Pick = Callable[[int, int, int], Tensor]
@@ -26,8 +27,8 @@ def enter(plan: Plan, look: Look, pick: Pick) -> Selection | None:
 
 def stay(plan: Plan, boundary: Boundary, pick: Pick) -> Stay | None:
     """Keep as many tokens before a layer as DUET does."""
-    ratio = plan.ratio_at(boundary.layer)
-    if ratio is None:
+    counts = wanted(plan, boundary)
+    if counts is None:
         return None
-    counts = zip(boundary.origin, boundary.entering, strict=True)
-    return Stay([pick(len(now), int(entering * ratio), boundary.layer).to(now.device) for now, entering in counts])
+    parts = zip(boundary.origin, counts, strict=True)
+    return Stay([pick(len(now), count, boundary.layer).to(now.device) for now, count in parts])

@@ -44,6 +44,11 @@ def mean_of(rows: Tensor, which: Tensor) -> Tensor:
     return which.float() @ rows.mean(0) / which.sum()
 
 
+def attention_of_text(boundary: Boundary, sample: int) -> Tensor:
+    """Return the attention [n] fp32 of all text behind the pictures in the layer before, in the mean over heads."""
+    return mean_of(text_rows(boundary, sample), behind(boundary, sample))
+
+
 def ranks(scores: Tensor) -> Tensor:
     """Return the ranks [n] int64 of scores [n]: n for the best, 1 for the worst, ties in favour of the earlier."""
     order = scores.argsort(descending=True, stable=True)

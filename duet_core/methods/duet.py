@@ -11,8 +11,8 @@ import torch
 from duet_core.boundary import Boundary, Stay
 from duet_core.merging import Merged, merge
 from duet_core.methods.base import About, Fates, Look, Method, Selection
+from duet_core.methods.choosing import stay_best, wanted
 from duet_core.plan import Plan, Size, duet_schedule
-from duet_core.pruning import keep_best
 from duet_core.trace import Fate
 from duet_core.vision import Evidence
 
@@ -52,13 +52,12 @@ class Duet(Method):
 
     def at_layer(self, boundary: Boundary) -> Stay | None:
         """Stage 2: the tokens that the question's words attend to most."""
-        ratio = self.plan.ratio_at(boundary.layer)
-        if ratio is None:
+        counts = wanted(self.plan, boundary)
+        if counts is None:
             return None
-        wanted = [int(entering * ratio) for entering in boundary.entering]
-        if not any(wanted):  # nothing stays, so nothing needs a score
+        if not any(counts):  # nothing stays, so nothing needs a score
             return Stay([origin[:0] for origin in boundary.origin])
-        return Stay([keep_best(scores, keep) for scores, keep in zip(boundary.attention(), wanted, strict=True)])
+        return stay_best(boundary.attention(), counts)
 
 
 def _fates(look: Look, merged: Merged, evidence: Evidence) -> Fates:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
 from duet_core.boundary import Boundary, Stay
 from duet_core.methods.base import About, Method
+from duet_core.methods.choosing import attention_of_text, stay_best, wanted
 from duet_core.plan import Plan, Size
-from duet_core.pruning import keep_best
 from duet_core.schedules import inside_model
 
 _AFTER = 2  # layers, of 32
@@ -36,18 +34,9 @@ class FastV(Method):
 
     def at_layer(self, boundary: Boundary) -> Stay | None:
         """Keep the tokens that were attended to most in the layer before."""
-        ratio = self.plan.ratio_at(boundary.layer)
-        if ratio is None:
+        counts = wanted(self.plan, boundary)
+        if counts is None:
             return None
-        scores = (
-            boundary.last(back=True) if self.query == "last" else [_text(boundary, own) for own in boundary.samples]
-        )
-        counts = zip(scores, boundary.entering, strict=True)
-        return Stay([keep_best(own, int(entering * ratio)) for own, entering in counts], scores)
-
-
-def _text(boundary: Boundary, sample: int) -> Tensor:
-    """Return the mean attention [n] of a sample's text rows behind its last picture."""
-    tokens = boundary.now
-    behind = tokens.text[sample][tokens.text[sample] > tokens.visual[sample].max()]
-    return boundary.rows(sample, behind, back=True).mean((0, 1))[tokens.visual[sample]]
+        if self.query == "last":
+            return stay_best(boundary.last(back=True), counts)
+        return stay_best([attention_of_text(boundary, own) for own in boundary.samples], counts)

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from duet_core.boundary import Boundary, Stay
 from duet_core.methods.base import About, Method
-from duet_core.methods.choosing import behind, mean_of, stay_best, text_rows, wanted
+from duet_core.methods.choosing import attention_of_text, stay_best, wanted
 from duet_core.plan import Plan, Size
 from duet_core.schedules import PUBLISHED_DEPTH, shaped
 
@@ -52,4 +52,4 @@ class Stateful(Method):
         counts = wanted(self.plan, boundary)
         if counts is None:
             return None
-        return stay_best([mean_of(text_rows(boundary, own), behind(boundary, own)) for own in boundary.samples], counts)
+        return stay_best([attention_of_text(boundary, own) for own in boundary.samples], counts)
