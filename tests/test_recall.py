@@ -22,6 +22,16 @@ def kinds_of(clip, per_frame: int = 5) -> torch.Tensor:
     return torch.tensor([rows])
 
 
+def names_in(kinds: torch.Tensor) -> set[str]:
+    return {NAMES[number] for number in kinds.nonzero().flatten().tolist()}
+
+
+def coming(actor, frame: int) -> int:
+    """How many times an actor has come into sight, up to and with this frame."""
+    steps = zip((False, *actor.seen), actor.seen[: frame + 1], strict=False)
+    return sum(now and not before for before, now in steps)
+
+
 @given(st.integers(0, 10_000))
 def test_memories_are_what_the_frames_before_showed(seed):
     clip = make_clip_layout(np.random.default_rng(seed))
@@ -30,8 +40,14 @@ def test_memories_are_what_the_frames_before_showed(seed):
     for frame in range(FRAMES):
         seen_before = {actor.name for actor in clip.actors if frame and actor.seen[frame - 1]}
         ever = {actor.name for actor in clip.actors if any(actor.seen[: frame + 1])}
-        assert {NAMES[k] for k in truth["last"][0, frame, 0].nonzero().flatten().tolist()} == seen_before
-        assert {NAMES[k] for k in truth["ever"][0, frame, 0].nonzero().flatten().tolist()} == ever
+        assert names_in(truth["last"][0, frame, 0]) == seen_before
+        assert names_in(truth["ever"][0, frame, 0]) == ever
+        before = {actor.name for actor in clip.actors if any(actor.seen[:frame])}
+        assert names_in(truth["gone"][0, frame, 0]) == before - seen_before
+        assert names_in(truth["come"][0, frame, 0]) == {
+            actor.name for actor in clip.actors if actor.name in seen_before and not actor.seen[0]
+        }
+        assert truth["most"][0, frame].tolist() == [max(coming(actor, frame) for actor in clip.actors)] * 5
         assert truth["frame"][0, frame].tolist() == [frame] * 5
         for token, kind in enumerate(kinds.view(FRAMES, 5)[frame].tolist()):
             own = {name: truth[name][0, frame, token].item() for name in ("start", "before", "times")}
@@ -41,10 +57,7 @@ def test_memories_are_what_the_frames_before_showed(seed):
             actor = next(actor for actor in clip.actors if actor.name == NAMES[kind - 1])
             assert own["start"] == (actor.at(0).place + 1 if actor.seen[0] else 0)
             assert own["before"] == (actor.at(frame - 1).place + 1 if frame and actor.seen[frame - 1] else 0)
-            runs = [
-                now and not before for before, now in zip((False, *actor.seen), actor.seen[: frame + 1], strict=False)
-            ]
-            assert own["times"] == sum(runs)
+            assert own["times"] == coming(actor, frame)
 
 
 def test_a_patch_of_no_thing_of_the_world_is_not_asked_about():

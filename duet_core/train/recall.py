@@ -23,10 +23,13 @@ _PARTS: Final = {
     "start": len(PLACES) + 1,  # where the token's thing was in the first frame; 0 for nowhere
     "before": len(PLACES) + 1,  # and in the frame before
     "times": MOST_FLASHES + 1,  # how many times it has come into sight
+    "most": MOST_FLASHES + 1,  # how many times anything has
     "last": _KINDS,  # every thing that was in sight in the frame before
     "ever": _KINDS,  # every thing that has been in sight
+    "come": _KINDS,  # every thing of the frame before that was not in the first
+    "gone": _KINDS,  # every thing that was in sight, but no longer in the frame before
 }
-_SETS = ("last", "ever")
+_SETS = ("last", "ever", "come", "gone")
 _SET_WEIGHT = 0.1  # such a loss is a sum over all kinds
 
 
@@ -52,13 +55,23 @@ def memories(places: Tensor, kinds: Tensor) -> dict[str, Tensor]:
     own = torch.where(own <= _KINDS, own, 0)  # a patch of a picture that is no scene shows no thing
     before = F.pad(places, (0, 0, 1, 0))[:, :FRAMES]  # (B, F, 1 + kinds), shifted by one frame
     shown, shown_before = places > 0, before > 0
-    starts = places[:, :1].expand_as(places)
-    per_kind = {"start": starts, "before": before, "times": (shown & ~shown_before).cumsum(1)}
+    times, starts = (shown & ~shown_before).cumsum(1), places[:, :1].expand_as(places)
+    per_kind = {"start": starts, "before": before, "times": times}
     truth = {name: table.gather(2, own).masked_fill(own == 0, IGNORED) for name, table in per_kind.items()}
     truth["frame"] = torch.arange(FRAMES, device=own.device)[:, None].expand_as(own)
-    wide = own.shape[2]
-    sets = {"last": shown_before, "ever": shown.cummax(1).values}
-    return truth | {name: s[:, :, None, 1:].expand(-1, -1, wide, -1).float() for name, s in sets.items()}
+    truth["most"] = times.amax(2)[..., None].expand_as(own)
+    return truth | {name: _told(own_set, own.shape[2]) for name, own_set in _sets(shown, shown_before).items()}
+
+
+def _sets(shown: Tensor, before: Tensor) -> dict[str, Tensor]:
+    """Sets of kinds (B, F, 1 + kinds) bool, from those in sight in every frame and in the frame before it."""
+    come, gone = before & ~shown[:, :1], before.cummax(1).values & ~before
+    return {"last": before, "ever": shown.cummax(1).values, "come": come, "gone": gone}
+
+
+def _told(kinds: Tensor, tokens: int) -> Tensor:
+    """A set (B, F, 1 + kinds) as the truth of every token of its frame: (B, F, n, kinds) float32."""
+    return kinds[:, :, None, 1:].expand(-1, -1, tokens, -1).float()
 
 
 class Recall(nn.Module):
