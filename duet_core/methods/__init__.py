@@ -21,6 +21,7 @@ from duet_core.methods.prumerge import PruMerge
 from duet_core.methods.pyramiddrop import PyramidDrop
 from duet_core.methods.quecc import BlockPooling
 from duet_core.methods.random import Random
+from duet_core.methods.settings import check_settings
 from duet_core.methods.smaller import Smaller
 from duet_core.methods.sparsevlm import SparseVLM
 from duet_core.methods.sparsevlm_plus import SparseVLMPlus
@@ -90,11 +91,7 @@ def find_method(name: str) -> type[Method]:
 
 
 def build_method(plan: Plan) -> Method:
-    """Return the plan's method with its settings; a PlanError names a setting that the method does not have."""
+    """Return the plan's method with its settings; a PlanError names one that it lacks, or that may not be so."""
     chosen, settings = find_method(plan.method), dict(plan.settings)
-    known = [name for name in chosen.__dataclass_fields__ if name != "plan"]
-    wrong = next((name for name in settings if name not in known), None)
-    if wrong is not None:
-        choice = f"choose among {', '.join(known)}" if known else "it has none"
-        raise PlanError(f"The method {plan.method} has no setting {wrong!r}; {choice}.")
+    check_settings(plan.method, chosen, settings)
     return chosen(plan, **settings)

@@ -12,6 +12,7 @@ from torch import Tensor
 from duet_core.boundary import Boundary, Stay
 from duet_core.merging import nearest, rows_of
 from duet_core.methods.base import About, Look, Method, Selection, merge_patches
+from duet_core.methods.settings import AtLeastOne
 from duet_core.plan import Plan, Size
 from duet_core.schedules import in_stages
 
@@ -34,7 +35,7 @@ class ApET(Method):
 
     title: ClassVar[str] = "ApET"
     about: ClassVar[About] = About("ApET (2602.19870)", "both", ("encoder features", "hidden states"))
-    basis: int = 10
+    basis: AtLeastOne = 10
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -81,7 +82,7 @@ class Reduced:
     group: Tensor
 
 
-def reduce(features: Tensor, many: int, basis: int, first: int) -> Reduced:
+def reduce(features: Tensor, many: int, basis: AtLeastOne, first: int) -> Reduced:
     """Reduce features [I, N, D] to `many` tokens by `basis` of them, the sampling of which starts at `first`."""
     values = features.float()
     drawn = furthest_points(values, min(basis, values.shape[1]), first)  # (I, k)

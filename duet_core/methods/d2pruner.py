@@ -15,6 +15,7 @@ from duet_core.boundary import Boundary, Stay
 from duet_core.errors import PlanError
 from duet_core.methods.base import About, Method
 from duet_core.methods.choosing import cosines, ranks, spread_out, wanted
+from duet_core.methods.settings import Cosine, Share
 from duet_core.plan import Plan, Size
 from duet_core.schedules import inside_model
 
@@ -42,9 +43,9 @@ class D2Pruner(Method):
     )
     positions: ClassVar[Literal["compact", "original"]] = "original"
     prior: str | tuple[float, ...] | None = None
-    pivots: float = 0.7
-    alpha: float = 1.0
-    similar: float = 0.8
+    pivots: Share = 0.7
+    alpha: Share = 1.0
+    similar: Cosine = 0.8
     mask_pivot_neighbours: bool = False
 
     @staticmethod

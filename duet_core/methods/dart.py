@@ -12,6 +12,7 @@ from torch import Tensor
 from duet_core.boundary import Boundary, Stay
 from duet_core.methods.base import About, Method
 from duet_core.methods.choosing import wanted
+from duet_core.methods.settings import AtLeastOne, Count
 from duet_core.plan import Plan, Size
 from duet_core.schedules import inside_model
 
@@ -37,8 +38,8 @@ class Dart(Method):
         interpretation=True,
     )
     positions: ClassVar[Literal["compact", "original"]] = "original"
-    visual_pivots: int = 4
-    text_pivots: int = 4
+    visual_pivots: AtLeastOne = 4
+    text_pivots: Count = 4
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

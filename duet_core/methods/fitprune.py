@@ -12,6 +12,7 @@ from torch import Tensor
 from duet_core.boundary import Boundary, Stay
 from duet_core.methods.base import About, Method
 from duet_core.methods.choosing import behind, stay_best, wanted
+from duet_core.methods.settings import Count
 from duet_core.plan import Plan, Size
 from duet_core.pruning import row_attention
 from duet_core.schedules import shaped
@@ -41,7 +42,7 @@ class FitPrune(Method):
         interpretation=True,
     )
     positions: ClassVar[Literal["compact", "original"]] = "original"
-    recipe: tuple[int, ...] | None = None
+    recipe: tuple[Count, ...] | None = None
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -13,6 +13,7 @@ from duet_core.methods.asked import relevance
 from duet_core.methods.base import About, Look, Method, Selection, merge_patches
 from duet_core.methods.blocks import block_means
 from duet_core.methods.events import Clip, Frame, dealt
+from duet_core.methods.settings import AtLeastOne, Count, Share
 from duet_core.plan import Plan, Size
 from duet_core.schedules import in_stages
 
@@ -48,11 +49,11 @@ class METok(Method):
     )
     positions: ClassVar[Literal["compact", "original"]] = "original"
     asks: ClassVar[bool] = True
-    cuts: int = 4
-    key_events: int = 3
-    best: int = 6
-    strides: tuple[int, int, int] = (2, 4, 8)
-    others: float = 0.5
+    cuts: AtLeastOne = 4
+    key_events: Count = 3
+    best: Count = 6
+    strides: tuple[AtLeastOne, AtLeastOne, AtLeastOne] = (2, 4, 8)
+    others: Share = 0.5
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from duet_core.merging import rows_of
 from duet_core.methods.base import About, Look, Method, Selection, merge_patches
+from duet_core.methods.settings import AtLeastOne, Share
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_model
 from duet_core.vision import Seen
@@ -38,8 +39,8 @@ class PruMerge(Method):
         confidence="official code read; the used layer in place of the last",
         interpretation=True,
     )
-    neighbours: int = 32
-    even: float = 0.75
+    neighbours: AtLeastOne = 32
+    even: Share = 0.75
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -76,7 +77,7 @@ def one_head(seen: Seen) -> tuple[Tensor, Tensor]:
     return row.unflatten(1, (-1, many)).sum(2), keys.unflatten(1, (-1, many)).mean(2)
 
 
-def chosen(weight: Tensor, many: int, even: float) -> Tensor:
+def chosen(weight: Tensor, many: int, even: Share) -> Tensor:
     """Return [I, many] patches: the highest weights [I, P], falling, then a share of evenly spaced ones of the rest."""
     top = many - int(many * even)
     order = weight.argsort(dim=1, descending=True, stable=True)  # (I, P)
@@ -85,7 +86,7 @@ def chosen(weight: Tensor, many: int, even: float) -> Tensor:
     return torch.cat([order[:, :top], rest[:, spaced]], 1)
 
 
-def most_alike(alike: Tensor, kept: Tensor, neighbours: int) -> Tensor:
+def most_alike(alike: Tensor, kept: Tensor, neighbours: AtLeastOne) -> Tensor:
     """Return which patches [I, k, P] bool each kept one [I, k] takes in: the most `alike` [I, k, P] without itself."""
     others = alike.scatter(2, kept.unsqueeze(-1), -float("inf"))
     order = others.argsort(dim=2, descending=True, stable=True)[:, :, : min(neighbours, alike.shape[2] - 1)]

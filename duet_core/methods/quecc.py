@@ -10,6 +10,7 @@ from torch import Tensor
 from duet_core.methods.asked import relevance
 from duet_core.methods.base import About, Look, Method, Selection, merge_patches
 from duet_core.methods.blocks import blocks_of, members, nearest_shape
+from duet_core.methods.settings import Positive
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_model
 
@@ -33,7 +34,7 @@ class BlockPooling(Method):
         interpretation=True,
     )
     asks: ClassVar[bool] = True
-    temperature: float = 0.1
+    temperature: Positive = 0.1
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

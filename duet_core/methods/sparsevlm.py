@@ -13,6 +13,7 @@ from duet_core.boundary import Boundary, Stay
 from duet_core.merging import means
 from duet_core.methods.base import About, Method
 from duet_core.methods.choosing import behind, mean_of, text_rows, wanted
+from duet_core.methods.settings import AtLeastOne, Share
 from duet_core.plan import Plan, Size
 from duet_core.schedules import inside_model
 
@@ -34,8 +35,8 @@ class SparseVLM(Method):
     about: ClassVar[About] = About(
         "SparseVLM (2410.04417)", "inside the model", ("embeddings", "attention rows of the raters", "states")
     )
-    recycled: float = 0.3
-    per_cluster: int = 10
+    recycled: Share = 0.3
+    per_cluster: AtLeastOne = 10
     count: Literal["fixed", "rank"] = "fixed"
     scale: float = 1.0
     bias: float = 0.0

@@ -10,6 +10,7 @@ from torch import Tensor
 from duet_core.boundary import Boundary, Stay
 from duet_core.methods.base import About, Method
 from duet_core.methods.choosing import mean_of, stay_best, text_rows, wanted
+from duet_core.methods.settings import Share
 from duet_core.methods.sparsevlm import LAYERS, raters_of
 from duet_core.plan import Plan, Size
 from duet_core.schedules import inside_model
@@ -33,8 +34,8 @@ class SparseVLMPlus(Method):
         interpretation=True,
     )
     positions: ClassVar[Literal["compact", "original"]] = "original"
-    heads: float = 14 / 32
-    guard: float = 0.1
+    heads: Share = 14 / 32
+    guard: Share = 0.1
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -54,7 +55,7 @@ class SparseVLMPlus(Method):
         return mean_of(best_heads(rows, which, max(1, round(self.heads * len(rows)))), which)
 
 
-def gravity(asking: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor], guard: float) -> Tensor:
+def gravity(asking: tuple[Tensor, Tensor], asked: tuple[Tensor, Tensor], guard: Share) -> Tensor:
     """Return the similarity [t, n] that RoPE gives a query and a key of ones: 2 / sqrt(d) sum_i cos(distance theta_i).
 
     `asking` and `asked`: (cos, sin) [t, d] and [n, d] of the places; `guard`: see `SparseVLMPlus`.

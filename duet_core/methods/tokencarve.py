@@ -13,6 +13,7 @@ from duet_core.boundary import Boundary, Stay
 from duet_core.merging import means
 from duet_core.methods.base import About, Method
 from duet_core.methods.choosing import ranks, wanted
+from duet_core.methods.settings import Share
 from duet_core.plan import Plan, Size
 from duet_core.schedules import inside_model
 
@@ -33,7 +34,7 @@ class TokenCarve(Method):
         "TokenCarve (2503.10501)", "inside the model", ("attention row of the last token", "SVD of the states")
     )
     positions: ClassVar[Literal["compact", "original"]] = "original"
-    weight: float = 0.5
+    weight: Share = 0.5
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -66,7 +67,7 @@ def information(states: Tensor) -> Tensor:
     return (directions.abs() @ squares.clamp(min=0).sqrt()).float().to(states.device)  # (n,)
 
 
-def mixed(attention: Tensor, states: Tensor, weight: float = 0.5) -> Tensor:
+def mixed(attention: Tensor, states: Tensor, weight: Share = 0.5) -> Tensor:
     """Return the mix [n] fp32 of both ranks (n for the best, 1 for the worst)."""
     return (1 - weight) * ranks(attention).float() + weight * ranks(information(states)).float()
 

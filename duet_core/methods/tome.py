@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from duet_core.methods.base import About, Look, Method, Selection, merge_patches
+from duet_core.methods.settings import Count
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_model
 
@@ -32,7 +33,7 @@ class ToMe(Method):
         confidence="merging functions of the official code read; applied behind the encoder",
         interpretation=True,
     )
-    at_once: int = 0
+    at_once: Count = 0
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -13,6 +13,7 @@ from duet_core.boundary import Boundary, Stay
 from duet_core.decoder import run_layer
 from duet_core.methods.base import About, Look, Method, Selection
 from duet_core.methods.choosing import cosines, ranks, spread_out, wanted
+from duet_core.methods.settings import AtLeastOne, Cosine
 from duet_core.methods.trio_front import front
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_and_inside
@@ -40,8 +41,8 @@ class Trio(Method):
         interpretation=True,
     )
     times_state: bool = False
-    threshold: float = 0.9
-    steps: int = 6
+    threshold: Cosine = 0.9
+    steps: AtLeastOne = 6
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -84,7 +85,7 @@ def read_places(queries: Tensor, length: int) -> Tensor:
     return torch.cat([torch.where(asked < 0, end, asked), end])
 
 
-def suppress(scores: Tensor, alike: Tensor, count: int, threshold: float, steps: int) -> Tensor:
+def suppress(scores: Tensor, alike: Tensor, count: int, threshold: Cosine, steps: AtLeastOne) -> Tensor:
     """Return ascending tokens [count] int64: greedily by scores [n], none more alike [n, n] to one before than tau.
 
     Bisection finds the smallest tau that enough tokens survive.

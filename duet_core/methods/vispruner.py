@@ -11,6 +11,7 @@ from torch import Tensor
 
 from duet_core.merging import rows_of
 from duet_core.methods.base import About, Look, Method, Selection, keep_patches
+from duet_core.methods.settings import AtLeastOne, Share
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_model
 
@@ -31,8 +32,8 @@ class VisPruner(Method):
         ("CLS attention of the encoder", "encoder features"),
         interpretation=True,
     )
-    important: float = 0.5
-    at_once: int = 8
+    important: Share = 0.5
+    at_once: AtLeastOne = 8
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -51,7 +52,7 @@ class VisPruner(Method):
         return keep_patches(look, torch.cat([order[:, :first], diverse], 1).sort(1).values, scores)
 
 
-def thinned(features: Tensor, rest: Tensor, many: int, at_once: int) -> Tensor:
+def thinned(features: Tensor, rest: Tensor, many: int, at_once: AtLeastOne) -> Tensor:
     """Return `many` of the patches `rest` [I, m] (ascending) of features [I, P, D] without the redundant ones."""
     directions = F.normalize(features.float(), dim=-1)
     while many and (excess := rest.shape[1] - many) > 0:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from duet_core.methods.base import About, Fates, Look, Method, Selection, merged_fates
+from duet_core.methods.settings import Count
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_model
 
@@ -35,7 +36,7 @@ class VQToken(Method):
         confidence="official code read; the base without VQ-Attn",
         interpretation=True,
     )
-    iterations: int = 20
+    iterations: Count = 20
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
