@@ -14,8 +14,9 @@ from duet_core.schedules import before_model
 class HiRED(Method):
     """Top patches by CLS attention of the used layer, summed over heads, in raster order; nothing is merged.
 
-    The paper's own gain, a budget shared out over the tiles of a large picture, needs tiles, which our families do not
-    make; each frame of a clip gets the same. Without a CLS, attention received stands in for its attention.
+    The paper's own gain, a budget shared out over the tiles of a large picture, is left out, for a method here sees the
+    crops of a picture one by one; each crop and each frame of a clip gets the same. Without a CLS, attention received
+    stands in for its attention.
     """
 
     title: ClassVar[str] = "HiRED"
