@@ -36,6 +36,7 @@ _MOST = 3  # questions of a kind offered per subject, but of those that lag:
 _LAGGING = {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5}
 _OUTSIDE = 0.12  # share of questions from outside the world
 _CANONICAL = 0.25  # share of questions in canonical wording
+_OFTEN = 2.5  # how much more often than others a clip is shown in which something flashes: counting is learnt last
 _FOREIGN = 0.06  # share of steps on pictures that are no scene
 _UNREAD = 0.06  # share of labels that a written token lacks, as a patch may be read wrong
 # Shares of pictures whose patches do not tell this at all, as the tower often cannot: it must be worked out.
@@ -170,7 +171,12 @@ def _shelf(library: Library, is_clip: bool, rng: np.random.Generator) -> Views:
 
 
 def _choose(views: Views, many: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.choice(len(views), min(len(views), many), replace=False)
+    often = np.array([_OFTEN if _flashes(subject) else 1.0 for subject in views.subjects])
+    return rng.choice(len(views), min(len(views), many), replace=False, p=often / often.sum())
+
+
+def _flashes(subject: Subject) -> bool:
+    return isinstance(subject, ClipLayout) and subject.script == "flash"
 
 
 def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.Generator) -> Plan:
