@@ -93,10 +93,10 @@ def part_of(grid: Grid) -> str:
 
 
 def part_name(grid: Grid, number: int) -> str:
-    """The name of a frame, or of a crop, the first of which shows the whole picture."""
-    if grid.crops:
-        return f"crop {number}" if number else "whole picture"
-    return f"frame {number + 1}"
+    """The name of a frame, or of a crop, one of which shows the whole picture."""
+    if not grid.crops:
+        return f"frame {number + 1}"
+    return "whole picture" if number == grid.whole else f"crop {number + (number < grid.whole)}"
 
 
 def _patches(trace: Trace) -> int:

@@ -31,6 +31,7 @@ from duet_core.prompt import Shown, build_prompt
 from duet_core.recorder import Sample
 from duet_core.runs import Answer, Encoded, Entered, Generated, Picture, Run
 from duet_core.speech import Speech
+from duet_core.tiles import tiles_in
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
 
@@ -85,15 +86,15 @@ class Model:
     @torch.inference_mode()
     def encode(self, picture: Picture) -> Encoded:
         """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
-        processor = self._require_processor().image_processor
-        frames, eye = self._look_at(picture)
-        pixels, watch = pixels_of(processor, frames, eye.medium == "video"), Stopwatch(self.backbone.device)
+        frames, eye, pixels = self._look_at(picture)
+        watch, tiles = Stopwatch(self.backbone.device), tiles_in(pixels)
         with watch.span("encode"):
             seen = self.backbone.see(eye, self.backbone.prepared(eye, pixels))
-        boxes = seen.tilings[0].boxes if seen.tilings else ()
-        box = seen_box(processor, frames[0].size)
-        grid = Grid(len(boxes) or len(frames), *seen.rows_cols, frames[0].size, box, boxes)
-        return Encoded(eye, seen, grid, self.layers, watch.totals()["encode"])
+        size, cut = frames[0].size, tiles.boxes(frames[0].size) if tiles else ()
+        boxes = seen.tilings[0].boxes if seen.tilings else cut
+        box = seen_box(self._require_processor().image_processor, size)
+        grid = Grid(len(boxes) or len(frames), *seen.rows_cols, size, box, boxes)
+        return Encoded(eye, seen, grid, self.layers, watch.totals()["encode"], tiles)
 
     def ask(self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64) -> Answer:
         """Answer one question about a picture under a plan."""
@@ -145,15 +146,15 @@ class Model:
         """Return what the checkpoint's own processor would for a picture, or for a clip's frames.
 
         `input_ids` [1, T], and `pixel_values` [I, 3, h, w] or, where the model knows videos, `pixel_values_videos`
-        [1, F, 3, h, w].
+        [1, F, 3, h, w], or tiles [1, I, 3, h, w].
         """
-        processor, (frames, eye) = self._require_processor(), self._look_at(picture)
-        pixels = pixels_of(processor.image_processor, frames, eye.medium == "video")
-        shown = self.backbone.prepared(eye, pixels)
+        frames, eye, pixels = self._look_at(picture)
+        shown, tiles = self.backbone.prepared(eye, pixels), tiles_in(pixels)
         tilings = self.backbone.tilings_of(eye, shown)
         tokens = tilings[0].tokens if tilings else eye.tokens(self.backbone.rows_cols_of(shown))
-        ids = torch.tensor([build_prompt(processor, question, Shown.of(eye, len(tilings or frames), tokens)).ids])
-        ids = ids.to(self.backbone.device)
+        many = len(tilings or frames) * (tiles.count if tiles else 1)
+        prompt = build_prompt(self._require_processor(), question, Shown.of(eye, many, tokens, tiles))
+        ids = torch.tensor([prompt.ids], device=self.backbone.device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **shown}
 
     def prefill(self, inputs: Mapping[str, Any], plan: Plan, query_positions: Sequence | None = None) -> Run:
@@ -182,16 +183,17 @@ class Model:
 
     # The pieces of a run
 
-    def _look_at(self, picture: Picture) -> tuple[list[Image.Image], Eye]:
-        """Return the frames, a picture's only one included, and the eye that sees them."""
-        if isinstance(picture, Image.Image):
-            return [picture], self.backbone.eye(clip=False)
-        return list(picture or []), self.backbone.eye(clip=True)
+    def _look_at(self, picture: Picture) -> tuple[list[Image.Image], Eye, dict[str, Tensor]]:
+        """Return the frames, a picture's only one included, the eye that sees them, and their pixels."""
+        processor, clip = self._require_processor().image_processor, not isinstance(picture, Image.Image)
+        eye, frames = self.backbone.eye(clip), [picture] if isinstance(picture, Image.Image) else list(picture or [])
+        return frames, eye, pixels_of(processor, frames, clip)
 
     def _asked(self, question: str, encoded: Encoded, plan: Plan) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""
         pictures, tokens = encoded.size.frames, encoded.size.tokens
-        prompt = build_prompt(self._require_processor(), question, Shown.of(encoded.eye, pictures, tokens))
+        shown = Shown.of(encoded.eye, pictures, tokens, encoded.tiles)
+        prompt = build_prompt(self._require_processor(), question, shown)
         by_words = plan.queries == "salient"
         request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
         guides = prompt.words if by_words and plan.layers else ()

@@ -14,7 +14,7 @@ class Grid:
     `frames` x `rows` x `cols` patches in raster order, frame after frame. `picture` is the (width, height) of the
     original in pixels; `seen` is the box (left, top, right, bottom) in original pixels that the encoder's square
     covers: it may reach outside the picture (padding) or leave parts of it out (a centre crop). Where the frames are
-    crops of one picture, `crops` holds such a box for each of them; the first shows the whole picture.
+    crops of one picture, `crops` holds such a box for each of them; one of them shows the `whole` picture.
     """
 
     frames: int
@@ -28,6 +28,12 @@ class Grid:
     def patches(self) -> int:
         """Number of patches over all frames."""
         return self.frames * self.rows * self.cols
+
+    @property
+    def whole(self) -> int:
+        """The frame that shows all of a picture in crops: the first or, after tiles, the last; 0 elsewhere."""
+        everything = (0, 0, *self.picture)
+        return self.crops.index(everything) if everything in self.crops else 0
 
     def frame_patches(self, frame: int) -> range:
         """Return the patches of one frame, in raster order."""

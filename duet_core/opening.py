@@ -19,7 +19,8 @@ from duet_core.files import count_weights, read_config
 from duet_core.hub import Report, cached_folder, config_folder, download
 from duet_core.memory import check_fits, free_bytes
 
-_AS_THEY_ARE = ["vision_tower", "image_tower", "video_tower", "visual", "multi_modal_projector", "lm_head"]
+_ENCODERS = ["vision_tower", "image_tower", "video_tower", "visual", "vision_model"]
+_AS_THEY_ARE = [*_ENCODERS, "multi_modal_projector", "connector", "lm_head"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from duet_core.errors import PictureError
 from duet_core.grid import Box
+from duet_core.tiles import TILES
 
 LONGEST_ASPECT = 50  # a longer strip would be blown up to gigabytes by a processor that crops
 
 
-def pixels_of(processor: Any, pictures: list[Image.Image], video: bool = False) -> dict[str, Tensor]:
+def pixels_of(processor: Any, pictures: list[Image.Image], clip: bool = False) -> dict[str, Tensor]:
     """Return what the checkpoint's image processor makes of pictures (padded where it can): `pixel_values` and more.
 
-    `video`: they are the frames of a clip to the model, which are never cut into crops.
+    `clip`: they are frames, which are never cut into crops or tiles.
     """
     for picture in pictures:
         check_picture(picture)
@@ -25,11 +27,20 @@ def pixels_of(processor: Any, pictures: list[Image.Image], video: bool = False) 
     if len(sizes) != 1:
         raise PictureError(f"The frames have {len(sizes)} different sizes; give at least one, all of one size.")
     rgb = [to_rgb(picture) for picture in pictures]
-    if video and cuts(processor):
+    if hasattr(processor, "do_image_splitting"):
+        return _in_tiles(processor, rgb, processor.do_image_splitting and not clip)
+    if clip and cuts(processor):
         uncut = processor(images=rgb, return_tensors="pt", image_grid_pinpoints=[[crop_edge(processor)] * 2])
         return {"pixel_values": uncut["pixel_values"][:, 0]}  # (F, 3, h, w): of each frame the crop with all of it
     padding = {"do_pad": True} if pads(processor) else {}
     return dict(processor(images=rgb, return_tensors="pt", **padding))
+
+
+def _in_tiles(processor: Any, pictures: list[Image.Image], cut: bool) -> dict[str, Tensor]:
+    """Return the tiles [1, I, 3, h, w] of pictures of one size, and under `TILES` how each of them is cut."""
+    made = processor(images=pictures, return_tensors="pt", do_image_splitting=cut, return_row_col_info=True)
+    tiles = torch.tensor([made[name][0][0] for name in ("rows", "cols")])
+    return {name: made[name] for name in processor.model_input_names} | {TILES: tiles}
 
 
 def cuts(processor: Any) -> bool:

@@ -21,7 +21,7 @@ class PlainProcessor:
     tokenizer: Any
     chat_template: str | None
     image_token: str
-    video_token: str
+    video_token: str | None
 
     def apply_chat_template(self, conversation: list[dict[str, Any]], add_generation_prompt: bool) -> str:
         """Return the text of a conversation."""
@@ -49,8 +49,12 @@ def _from_parts(place: str) -> PlainProcessor | None:
         tokenizer, config = AutoTokenizer.from_pretrained(place), AutoConfig.from_pretrained(place)
     except (OSError, ValueError, TypeError, ImportError):
         return None
-    marks = [str(tokenizer.convert_ids_to_tokens(token)) for token in (config.image_token_id, config.video_token_id)]
-    return PlainProcessor(images, tokenizer, tokenizer.chat_template or _template(place), *marks)
+    image, video = (_mark(tokenizer, getattr(config, name, None)) for name in ("image_token_id", "video_token_id"))
+    return PlainProcessor(images, tokenizer, tokenizer.chat_template or _template(place), str(image), video)
+
+
+def _mark(tokenizer: Any, token: int | None) -> str | None:
+    return None if token is None else str(tokenizer.convert_ids_to_tokens(token))
 
 
 def _template(place: str) -> str | None:

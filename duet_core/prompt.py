@@ -14,6 +14,7 @@ from typing import Any
 from duet_core.backbones.eye import Eye, Medium
 from duet_core.errors import QuestionError
 from duet_core.question import Span, salient_spans, tokens_under
+from duet_core.tiles import Tiles
 
 _PLAIN_TURN = "USER: {question} ASSISTANT:"  # LLaVA-1.5's, for processors that ship none
 
@@ -38,21 +39,29 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a prompt shows before the question: `marks` marks of a `medium`, each of so many visual `tokens`."""
+    """What a prompt shows before the question: `marks` marks of a `medium`, each of so many visual `tokens`.
+
+    `tiles`: for a family that knows tiles, how each picture is cut.
+    """
 
     medium: Medium
     marks: int
     tokens: int
+    tiles: Tiles | None = None
 
     @classmethod
-    def of(cls, eye: Eye, pictures: int, tokens: int) -> Shown:
-        """What so many pictures (or frames) of so many tokens are in the prompt of a model with this eye."""
-        marks = eye.marks(pictures)
-        return cls(eye.medium, marks, tokens * pictures // marks)
+    def of(cls, eye: Eye, pictures: int, tokens: int, tiles: Tiles | None = None) -> Shown:
+        """What so many pictures (frames, tiles) of so many tokens are in the prompt of a model with this eye."""
+        marks = eye.marks(pictures) if tiles is None else pictures // tiles.count
+        return cls(eye.medium, marks, tokens * pictures // marks, tiles)
 
     def mark(self, processor: Any) -> str:
         """The text that the processor's template writes for one of them."""
         return processor.video_token if self.medium == "video" else processor.image_token
+
+    def expanded(self, mark: str) -> str:
+        """The text that stands for one of them in full: as many marks as visual tokens, and what lies between tiles."""
+        return mark * self.tokens if self.tiles is None else self.tiles.text(mark, self.tokens // self.tiles.count)
 
 
 def build_prompt(processor: Any, question: str, shown: Shown) -> Prompt:
@@ -129,7 +138,7 @@ def _template(processor: Any, questions: Sequence[str], answers: Sequence[str], 
 def _expanded(processor: Any, text: str, shown: Shown) -> str:
     """Repeat each mark once per visual token."""
     mark = shown.mark(processor)
-    return text.replace(mark, mark * shown.tokens)
+    return text.replace(mark, shown.expanded(mark))
 
 
 def _tokenise(processor: Any, text: str) -> tuple[list[int], list[Span]]:

@@ -31,7 +31,7 @@ class Suggested:
         return f"{self.title} · {size} GB" if self.download else self.title
 
 
-# Weights are counted from the published configurations; downloads are these in 16 bits.
+# Weights are counted from the published configurations; downloads are these in 16 bits, SmolVLM2's in 32.
 _ALL = (
     Suggested(
         "duet-mini", "duet-mini", "llava", 9_304_832, 0.0, "Apache-2.0", "drawn scenes, on any laptop",
@@ -79,7 +79,23 @@ _ALL = (
     ),
     Suggested(
         "HuggingFaceTB/SmolVLM-256M-Instruct", "SmolVLM 256M", "idefics3", 256_484_928, 0.5, "Apache-2.0",
-        "photos on a small CPU",
+        "photos on a small CPU", "Up to 1,088 visual tokens of a picture, in tiles of 64.",
+    ),
+    Suggested(
+        "HuggingFaceTB/SmolVLM-500M-Instruct", "SmolVLM 500M", "idefics3", 507_482_304, 1.0, "Apache-2.0",
+        "photos on a CPU", "Up to 1,088 visual tokens of a picture, in tiles of 64.",
+    ),
+    Suggested(
+        "HuggingFaceTB/SmolVLM2-256M-Video-Instruct", "SmolVLM2 256M", "smolvlm", 256_484_928, 1.0, "Apache-2.0",
+        "photos and clips on a small CPU", "64 visual tokens of a frame.",
+    ),
+    Suggested(
+        "HuggingFaceTB/SmolVLM2-500M-Video-Instruct", "SmolVLM2 500M", "smolvlm", 507_482_304, 2.0, "Apache-2.0",
+        "photos and clips on a CPU", "64 visual tokens of a frame.",
+    ),
+    Suggested(
+        "HuggingFaceTB/SmolVLM2-2.2B-Instruct", "SmolVLM2 2.2B", "smolvlm", 2_246_784_880, 9.0, "Apache-2.0",
+        "photos and clips", "81 visual tokens of a frame.",
     ),
 )  # fmt: skip
 

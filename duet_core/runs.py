@@ -17,6 +17,7 @@ from duet_core.decoder import Prefilled
 from duet_core.grid import Grid
 from duet_core.methods import Fates
 from duet_core.plan import Size
+from duet_core.tiles import Tiles
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
 from duet_core.vision import Seen
@@ -28,7 +29,8 @@ Picture = Image.Image | Sequence[Image.Image]
 class Encoded:
     """A picture (or the frames of a clip) after the vision encoder: ask it as many questions as you like.
 
-    `eye` saw it; `layers`: those of the language model that will read it.
+    `eye` saw it; `layers`: those of the language model that will read it; `tiles`: how it is cut, for a family that
+    knows tiles, each of which is a frame of the grid.
     """
 
     eye: Eye
@@ -36,6 +38,7 @@ class Encoded:
     grid: Grid
     layers: int
     encode_ms: float
+    tiles: Tiles | None = None
 
     @property
     def size(self) -> Size:

@@ -5,6 +5,7 @@ I pictures (or frames), N = P + 1 tokens with CLS first, H heads, D width, Dh he
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from duet_core.cache import hidden_slots
 from duet_core.tiling import Tiling
 
 
@@ -23,7 +25,8 @@ class Seen:
     no CLS, and `keys` [I, H, N, Dh]: what that layer's attention made anyway, so that stage 1 need not compute it
     again; `scale` is its 1/sqrt(Dh). `rows_cols`: the patches of each picture. `pixels` [I, 3, h, w]: what was seen, of
     encoders that could look at it again in another size (elsewhere empty). `tilings`: for a family that cuts pictures
-    up, how; the I pictures here are then the crops of all of them.
+    up, how; the I pictures here are then the crops of all of them. `real` [I, N] bool: which tokens of the encoder are
+    no padding, None where all are.
     """
 
     features: Tensor
@@ -33,6 +36,7 @@ class Seen:
     rows_cols: tuple[int, int]
     pixels: Tensor = field(default_factory=lambda: torch.empty(0))
     tilings: tuple[Tiling, ...] = ()
+    real: Tensor | None = None
 
     @property
     def extra(self) -> int:
@@ -55,20 +59,31 @@ def run_encoder(tower: Any, pixels: Tensor, n_layers: int, rows_cols: tuple[int,
     hidden = tower.embeddings(pixels, **other)  # (I, N, D)
     if has_cls:
         hidden = tower.pre_layrnorm(hidden)
-    for layer in tower.encoder.layers[: n_layers - 1]:
-        hidden = _states(layer(hidden, attention_mask=None))
-    features, query, keys, scale = _last_layer(tower.encoder.layers[n_layers - 1], hidden)
+    features, query, keys, scale = run_layers(tower.encoder.layers[:n_layers], hidden)
     return Seen(features, query[:, :, :1] if has_cls else query, keys, scale, rows_cols, pixels)
 
 
-def _last_layer(layer: Any, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor, float]:
+def run_layers(
+    layers: Sequence[Any], hidden: Tensor, real: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, float]:
+    """Run an encoder's layers on hidden states [I, N, D]: the output, and what `_last_layer` tells of the last one.
+
+    `real` [I, N] bool: which tokens are no padding, None where all are.
+    """
+    mask = None if real is None else hidden_slots(real, hidden.dtype)  # (I, 1, 1, N)
+    for layer in layers[:-1]:
+        hidden = _states(layer(hidden, attention_mask=mask))
+    return _last_layer(layers[-1], hidden, mask)
+
+
+def _last_layer(layer: Any, hidden: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, float]:
     """Run the used layer step by step, through SDPA: its output, and the queries, keys and scale of its attention."""
     attention, normed = layer.self_attn, layer.layer_norm1(hidden)
     query, keys, values = (
         _heads(project(normed), attention.num_heads)  # (I, H, N, Dh)
         for project in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
-    mixed = F.scaled_dot_product_attention(query, keys, values, scale=attention.scale)
+    mixed = F.scaled_dot_product_attention(query, keys, values, mask, scale=attention.scale)
     hidden = hidden + attention.out_proj(mixed.transpose(1, 2).flatten(2))  # (I, N, D)
     return hidden + layer.mlp(layer.layer_norm2(hidden)), query, keys, attention.scale
 
@@ -89,15 +104,30 @@ def received_evidence(seen: Seen) -> Evidence:
     return Evidence(attention_received(seen), seen.keys.mean(dim=1))
 
 
+def merged_evidence(seen: Seen, many: int) -> Evidence:
+    """Score tokens that stand for `many` patches each: what these receive, and their keys, both in the mean."""
+    scores = attention_received(seen).unflatten(1, (-1, many)).mean(2)  # (I, N)
+    return Evidence(scores, seen.keys.mean(dim=1).unflatten(1, (-1, many)).mean(2))
+
+
 def attention_received(seen: Seen) -> Tensor:
     """Return how much attention every patch receives [I, N] fp32: mean over heads, summed over queries.
 
-    One head is looked at after the other, so that no attention map of all heads is ever made.
+    One head is looked at after the other, so that no attention map of all heads is ever made. Padding neither receives
+    attention nor gives any.
     """
     received = torch.zeros(seen.keys.shape[0], seen.keys.shape[2], device=seen.keys.device)
     for query, keys in zip(seen.query.unbind(1), seen.keys.unbind(1), strict=True):  # (I, N, Dh) each
-        received += ((query @ keys.transpose(1, 2)).float() * seen.scale).softmax(dim=-1).sum(dim=1)  # (I, N)
+        received += _attention(seen, query, keys).sum(dim=1)  # (I, N)
     return received / seen.keys.shape[1]
+
+
+def _attention(seen: Seen, query: Tensor, keys: Tensor) -> Tensor:
+    """Return one head's attention map [I, N, N] fp32 of `query` and `keys` [I, N, Dh]."""
+    logits = (query @ keys.transpose(1, 2)).float() * seen.scale  # (I, N, N)
+    if seen.real is None:
+        return logits.softmax(dim=-1)
+    return logits.masked_fill(~seen.real[:, None], float("-inf")).softmax(dim=-1) * seen.real[:, :, None]
 
 
 def _heads(projected: Tensor, heads: int) -> Tensor:

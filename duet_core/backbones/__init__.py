@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from transformers import PretrainedConfig, PreTrainedModel
 
 from duet_core.backbones.anyres import LlavaNext, LlavaOnevision
@@ -9,18 +11,32 @@ from duet_core.backbones.base import Backbone
 from duet_core.backbones.eye import Eye
 from duet_core.backbones.llava import Llava
 from duet_core.backbones.qwen import Qwen
+from duet_core.backbones.smolvlm import SmolVLM
 from duet_core.backbones.video_llava import VideoLlava
 from duet_core.errors import ModelError
 
-FAMILIES = {
+FAMILIES: dict[str, Callable[[PreTrainedModel], Backbone]] = {
     "llava": Llava,
     "llava_next": LlavaNext,
     "llava_onevision": LlavaOnevision,
     "video_llava": VideoLlava,
     "qwen2_5_vl": Qwen,
+    "idefics3": SmolVLM,
+    "smolvlm": SmolVLM,
 }
 
-__all__ = ["FAMILIES", "Backbone", "Eye", "Llava", "LlavaNext", "LlavaOnevision", "Qwen", "VideoLlava", "wrap"]
+__all__ = [
+    "FAMILIES",
+    "Backbone",
+    "Eye",
+    "Llava",
+    "LlavaNext",
+    "LlavaOnevision",
+    "Qwen",
+    "SmolVLM",
+    "VideoLlava",
+    "wrap",
+]
 
 
 def check_family(config: PretrainedConfig) -> None:

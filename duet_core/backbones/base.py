@@ -109,9 +109,14 @@ class Backbone(ABC):
     # Language model, as the layer loop needs it
 
     @property
+    def decoder(self) -> Any:
+        """The language model without its head."""
+        return self.model.model.language_model
+
+    @property
     def layers(self) -> Sequence[nn.Module]:
         """The decoder layers in order."""
-        return self.model.model.language_model.layers
+        return self.decoder.layers
 
     @property
     def needs_causal_mask(self) -> bool:
@@ -124,7 +129,7 @@ class Backbone(ABC):
 
     def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
         """Return (cos, sin), each [B, T, dh], for positions [B, T], or [3, B, T] where `positions` gives such."""
-        return self.model.model.language_model.rotary_emb(like, position_ids=positions)
+        return self.decoder.rotary_emb(like, position_ids=positions)
 
     def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
         """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE."""
@@ -136,7 +141,7 @@ class Backbone(ABC):
 
     def normed(self, hidden: Tensor) -> Tensor:
         """Return hidden states [..., D] after the norm that follows the last layer."""
-        return self.model.model.language_model.norm(hidden)
+        return self.decoder.norm(hidden)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return [..., vocabulary] for final hidden states [..., D]."""

@@ -19,7 +19,7 @@ from duet_core.backbones.base import Backbone, Pixels
 from duet_core.backbones.eye import Eye
 from duet_core.errors import PictureError, PlanError
 from duet_core.plan import Size
-from duet_core.vision import Evidence, Seen, attention_received
+from duet_core.vision import Evidence, Seen, merged_evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,7 @@ class Qwen(Backbone):
 
     def evidence(self, seen: Seen) -> Evidence:
         """Score every merged token: how much attention its patches receive, and their keys, both in the mean."""
-        many = self.merge_size**2
-        scores = attention_received(seen).unflatten(1, (-1, many)).mean(2)  # (I, N)
-        return Evidence(scores, seen.keys.mean(dim=1).unflatten(1, (-1, many)).mean(2))
+        return merged_evidence(seen, self.merge_size**2)
 
     def project(self, features: Tensor) -> Tensor:
         """Return the features as they are: the merger has mapped them."""

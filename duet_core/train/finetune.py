@@ -24,7 +24,7 @@ from transformers import AutoConfig
 
 from duet_core.checkpoint import locate
 from duet_core.engine import Model, open_model
-from duet_core.errors import ModelError
+from duet_core.errors import ModelError, PlanError
 from duet_core.methods import METHODS
 from duet_core.plan import Plan, Stages
 from duet_core.train.batches import Budgets, Feed, Share, make_batch, plan_for
@@ -114,11 +114,7 @@ def _settle(accelerator: Accelerator, options: argparse.Namespace) -> None:
 
 def _trainer(accelerator: Accelerator, model: Model, options: argparse.Namespace, steps: int) -> Trainer:
     """Choose what learns, and hand lesson and optimiser to accelerate."""
-    if model.backbone.eye(clip=False).in_place:
-        raise ModelError(
-            f"{model.name} gives every picture another number of tokens, which fine-tuning does not support yet; choose"
-            " a LLaVA checkpoint."
-        )
+    _check_size(model)
     if options.lora:
         train_adapters(model.backbone, options.lora, locate(options.model))
     else:
@@ -130,6 +126,17 @@ def _trainer(accelerator: Accelerator, model: Model, options: argparse.Namespace
     keep_checkpoints_small(accelerator)
     warm_up = max(1, round(_WARM_UP * steps))
     return Trainer.prepare(accelerator, lesson, [(optimiser, 1.0)], options.runs, warm_up)
+
+
+def _check_size(model: Model) -> None:
+    """Raise a ModelError where pictures differ in their tokens."""
+    try:
+        model.backbone.size()
+    except PlanError as error:
+        raise ModelError(
+            f"{model.name} gives every picture another number of tokens, which fine-tuning does not support yet; choose"
+            " a LLaVA checkpoint."
+        ) from error
 
 
 Given = tuple[Tensor, Sequence[Example], Plan, float]
