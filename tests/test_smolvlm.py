@@ -70,10 +70,10 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return made
 
 
-def write(place, kind: str, processing: dict | None = None, tied: bool = False):
+def write(place, kind: str, processing: dict | None = None, config=None):
     """Write a folder as the published checkpoints are."""
     torch.manual_seed(0)
-    model = AutoModelForImageTextToText.from_config(configuration(kind, tied)).eval()
+    model = AutoModelForImageTextToText.from_config(config or configuration(kind)).eval()
     model.generation_config.eos_token_id = 1
     model.save_pretrained(place)
     tokenizer().save_pretrained(place)
@@ -88,7 +88,9 @@ def write(place, kind: str, processing: dict | None = None, tied: bool = False):
 
 @pytest.fixture(scope="module", params=["idefics3", "smolvlm"])
 def folder(request, tmp_path_factory):
-    return write(tmp_path_factory.mktemp(request.param), request.param, tied=request.param == "smolvlm")
+    """One with a head of its own, one with a tied one."""
+    config = configuration(request.param, tied=request.param == "smolvlm")
+    return write(tmp_path_factory.mktemp(request.param), request.param, config=config)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,22 @@ def test_keeping_everything_equals_transformers_where_nothing_is_cut(uncut):
     given = uncut.inputs(photo((90, 40)), QUESTION)
     assert given["pixel_values"].shape == (1, 1, 3, EDGE, EDGE)
     equals(uncut, uncut.backbone.model, given)
+
+
+@torch.no_grad()
+def test_keeping_everything_equals_transformers_where_patches_leave_a_rest(tmp_path):
+    """SmolVLM2 2.2B: tiles of 384 pixels in patches of 14, 3 x 3 of which become a token: 81 of each."""
+    vision = VISION | {"image_size": 384, "patch_size": 14, "num_hidden_layers": 1, "model_type": "smolvlm_vision"}
+    config = SmolVLMConfig(
+        vision_config=vision, text_config=configuration("smolvlm").text_config, image_token_id=IMAGE, scale_factor=3
+    )
+    sizes = {"size": {"longest_edge": 768}, "max_image_size": {"longest_edge": 384}}
+    place = write(tmp_path, "smolvlm", sizes, config)
+    model = duet_core.open_model(str(place), device="cpu", dtype="float32")
+    given = model.inputs(photo((90, 40)), QUESTION)
+    assert given["pixel_values"].shape[1] == 3 and (given["input_ids"] == IMAGE).sum() == 3 * 81
+    equals(model, model.backbone.model, given)
+    assert model.backbone.size(2) == Size(81, 4, 2)
 
 
 def equals(ours, theirs, given) -> None:
