@@ -40,7 +40,7 @@ def _in_tiles(processor: Any, pictures: list[Image.Image], cut: bool) -> dict[st
     """Return the tiles [1, I, 3, h, w] of pictures of one size, and under `TILES` how each of them is cut."""
     made = processor(images=pictures, return_tensors="pt", do_image_splitting=cut, return_row_col_info=True)
     tiles = torch.tensor([made[name][0][0] for name in ("rows", "cols")])
-    return {name: made[name] for name in processor.model_input_names} | {TILES: tiles}
+    return {name: made[name] for name in processor.model_input_names if name in made} | {TILES: tiles}
 
 
 def cuts(processor: Any) -> bool:

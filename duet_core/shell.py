@@ -98,8 +98,9 @@ def report(full: Answer, reduced: Answer) -> str:
 
 
 def _frames(trace: Trace) -> str:
-    """Say how many frames a clip's tokens are of."""
-    return f" ({trace.grid.frames} frames)" if trace.grid.frames > 1 else ""
+    """Say how many frames of a clip, or crops of a picture, the tokens are of."""
+    parts = "crops" if trace.grid.crops else "frames"
+    return f" ({trace.grid.frames} {parts})" if trace.grid.frames > 1 else ""
 
 
 def _line(name: str, full: Cost, reduced: Cost, key: str, unit: str) -> str:

@@ -20,18 +20,22 @@ from transformers import (
     Qwen2Config,
     SmolVLMConfig,
 )
+from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
 
 import duet_core
 from app.patchmap import map_value
 from duet_core import ModelError, PictureError, Plan, PlanError, running
+from duet_core.__main__ import main
 from duet_core.backbones import wrap
 from duet_core.grid import Grid
 from duet_core.layout import Request
 from duet_core.methods import METHODS
+from duet_core.pictures import pixels_of
 from duet_core.plan import Size
 from duet_core.processors import PlainProcessor
-from duet_core.tiles import Tiles
+from duet_core.tiles import Tiles, tiles_in
 from duet_core.trace import BEFORE_MODEL, Fate, Trace
+from duet_core.train.finetune import _check_size
 
 ATOL, EDGE, SIDE = 1e-4, 32, 4  # a tile of 32 x 32 pixels has 8 x 8 patches, which become 4 x 4 tokens
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -213,9 +217,14 @@ def test_padding_inside_a_tile_is_masked_as_transformers_masks_it(ours, theirs):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_prompt_and_tiles_are_the_processors(ours, folder, size):
+    """SmolVLM2's own processor asks for torchvision, so its image processor and its words are compared."""
     if isinstance(ours.processor, PlainProcessor):
+        tiles = tiles_in(pixels_of(ours.processor.image_processor, [photo(size)]))
+        words = MARKS[2], MARKS[4], MARKS[3]
         assert ours.processor.video_token is None
-        pytest.skip("its processor asks for torchvision; the words are those of Idefics3's")
+        assert tiles.text(MARKS[4], 16) == get_image_prompt_string(tiles.rows, tiles.cols, 16, *words)
+        assert Tiles(0, 0).text(MARKS[4], 16) == get_image_prompt_string(0, 0, 16, *words)
+        return
     theirs = AutoProcessor.from_pretrained(folder, backend="pil")
     talk = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
     text = theirs.apply_chat_template(talk, add_generation_prompt=True)
@@ -407,6 +416,18 @@ def test_the_page_draws_every_tile_on_the_picture(ours):
 def test_a_picture_that_is_not_cut_has_one_tile(uncut):
     trace = uncut.ask(photo((90, 40)), QUESTION, DUET, 1).trace
     assert trace.grid == Grid(1, SIDE, SIDE, (90, 40), (0, 0, 90, 40)) and trace.full == 16 and trace.entering == 7
+
+
+def test_the_shell_tells_of_a_picture_in_tiles(folder, tmp_path, capsys):
+    photo((90, 40)).save(tmp_path / "photo.png")
+    asked = ["ask", str(tmp_path / "photo.png"), QUESTION, "--model", str(folder), "--device", "cpu", "--budget", "50"]
+    assert main(asked) == 0
+    assert "112 in all (7 crops)" in capsys.readouterr().out
+
+
+def test_fine_tuning_says_that_it_does_not_know_tiles(ours):
+    with pytest.raises(ModelError, match="another number of tokens"):
+        _check_size(ours)
 
 
 # Clips
