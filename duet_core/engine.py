@@ -22,7 +22,8 @@ from duet_core.devices import choose_target
 from duet_core.errors import ModelError
 from duet_core.grid import Grid
 from duet_core.layout import Request
-from duet_core.methods import build_method, find_method
+from duet_core.learnt import find_learnt, has_learnt
+from duet_core.methods import TRAINED, build_method, find_method
 from duet_core.opening import Opening, load_weights, prepare
 from duet_core.pictures import pixels_of, seen_box
 from duet_core.plan import Plan, Size, target_budget
@@ -57,6 +58,10 @@ class Model:
         """Layers of the language model."""
         return len(self.backbone.layers)
 
+    def offers(self, method: str) -> bool:
+        """Whether a method can run here: one that is trained needs weights that it learnt on this very model."""
+        return method not in TRAINED or has_learnt(method, self.backbone.folder)
+
     def plan(
         self,
         method: str = "duet",
@@ -72,14 +77,17 @@ class Model:
         For a clip of so many `frames` the budget is that of all its frames together; without them, of one picture. A
         model whose pictures differ in their tokens needs the `encoded` one, which serves any model. The average lands
         within one token of the target, or as close as the method can come. `settings`: further numbers of the method,
-        by the names of its fields. Raises a PlanError for a value, method or setting that does not exist.
+        by the names of its fields. Raises a PlanError for a value, method or setting that does not exist, and for a
+        trained method without weights for this model.
         """
-        chosen = find_method(method)
+        chosen, own = find_method(method), dict(settings or {})
+        if method in TRAINED:
+            find_learnt(method, self.backbone.folder, own.get("weights"))
         if method == "none" and reduction is None and budget is None:
             return Plan(method="none")
         size = self.backbone.size(frames) if encoded is None else encoded.size
         plan = chosen.schedule(target_budget(size, reduction, budget), size)
-        plan = replace(plan, settings=tuple((settings or {}).items()))
+        plan = replace(plan, settings=tuple(own.items()))
         build_method(plan)
         return plan
 

@@ -18,6 +18,7 @@ from duet_core.cost import Cost, kv_bytes, prefill_flops
 from duet_core.crops import Group, choose, entry_order, fates_of, left_of, whole_fates
 from duet_core.grid import Grid
 from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
+from duet_core.learnt import find_learnt
 from duet_core.methods import Look, build_method
 from duet_core.plan import Plan
 from duet_core.recorder import Sample, everything, record_all
@@ -74,6 +75,7 @@ def enter(
         _groups(seen, samples),
         lambda: [_question(backbone, eye, request) for request in requests],
         partial(backbone.see_again, eye, seen),
+        learnt=lambda method, file: find_learnt(method, backbone.folder, file),
     )
     if seen.tilings:
         return _enter_crops(backbone, eye, seen, partial(choose, method.after_vision, look, seen.tilings), watch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,6 +41,12 @@ class Backbone(ABC):
     def dtype(self) -> torch.dtype:
         """The dtype of the weights."""
         return self.model.dtype
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder whose weight files these are; None where they are no file's, or adapters changed them."""
+        place, changed = self.model.name_or_path, getattr(self.model, "_hf_peft_config_loaded", False)
+        return Path(place) if place and not changed else None
 
     @property
     def layer_shape(self) -> LayerShape:

@@ -1,4 +1,4 @@
-"""The rack of methods: who is dropped. One file a method, one line a method here."""
+"""The rack of methods: who is dropped. One file a method, one line a method here; the trained ones apart."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from duet_core.methods.pooling import Pooling
 from duet_core.methods.prumerge import PruMerge
 from duet_core.methods.pyramiddrop import PyramidDrop
 from duet_core.methods.quecc import BlockPooling
+from duet_core.methods.quecc_trained import TrainedQueCC
 from duet_core.methods.random import Random
 from duet_core.methods.settings import check_settings
 from duet_core.methods.smaller import Smaller
@@ -33,6 +34,7 @@ from duet_core.methods.uniform import Uniform
 from duet_core.methods.v2drop import V2Drop
 from duet_core.methods.visionzip import VisionZip
 from duet_core.methods.vispruner import VisPruner
+from duet_core.methods.vq_attn import TrainedVQAttn
 from duet_core.methods.vqtoken import VQToken
 from duet_core.plan import Plan
 
@@ -68,8 +70,12 @@ METHODS: dict[str, type[Method]] = {
     "stateful": Stateful,
 }
 
+TRAINED: dict[str, type[Method]] = {"quecc-trained": TrainedQueCC, "vq-attn": TrainedVQAttn}
+"""Methods that run on a model only with weights that they learnt on it (`duet_core.learnt`)."""
+
 __all__ = [
     "METHODS",
+    "TRAINED",
     "About",
     "Fates",
     "Look",
@@ -85,9 +91,10 @@ __all__ = [
 
 def find_method(name: str) -> type[Method]:
     """Return the method of this name; a PlanError lists the names there are."""
-    if name not in METHODS:
-        raise PlanError(f"There is no method {name!r}; choose one of {', '.join(METHODS)}.")
-    return METHODS[name]
+    known = METHODS | TRAINED
+    if name not in known:
+        raise PlanError(f"There is no method {name!r}; choose one of {', '.join(known)}.")
+    return known[name]
 
 
 def build_method(plan: Plan) -> Method:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from duet_core.boundary import Boundary, Stay
 from duet_core.errors import PlanError
+from duet_core.learnt import Learnt
 from duet_core.plan import Plan, Size
 from duet_core.trace import Fate
 from duet_core.vision import Evidence, Seen
@@ -48,6 +49,10 @@ def _once(rows_cols: tuple[int, int]) -> Tensor:
     raise PlanError("This model's encoder cannot look at a picture in another size; choose another method.")
 
 
+def _unlearnt(method: str, _file: str | None) -> Learnt:
+    raise PlanError(f"The method {method} has no weights trained for this model; choose another method.")
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a method may look at before the language model: I pictures of P patches, N = P + `extra` encoder tokens.
@@ -56,7 +61,8 @@ class Look:
     features [I, n, D] into the language model's space. `groups`: the pictures of each sample, all frames of a clip.
     `question()`: per sample the embeddings [Q, D] of the question's words. `again(rows_cols)`: the features [I, N', D]
     of the same pictures seen in a smaller size, without CLS. `joint`: whether one token may stand for patches of
-    several pictures; crops are each for themselves.
+    several pictures; crops are each for themselves. `learnt(method, file)`: the weights that a method was trained to on
+    this very model, from this file or the project's own; a PlanError where there are none.
     """
 
     seen: Seen
@@ -66,6 +72,7 @@ class Look:
     question: Callable[[], list[Tensor]] = _unasked
     again: Callable[[tuple[int, int]], Tensor] = _once
     joint: bool = True
+    learnt: Callable[[str, str | None], Learnt] = _unlearnt
 
     @property
     def features(self) -> Tensor:

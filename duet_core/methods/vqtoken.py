@@ -60,12 +60,7 @@ class VQToken(Method):
 
     def _book(self, look: Look, pictures: range, codes: int) -> Codebook:
         values = look.patch_features[pictures.start : pictures.stop].flatten(0, 1).float()  # (M, D)
-        directions = F.normalize(values, dim=-1)
-        draws = torch.rand(codes, generator=torch.Generator().manual_seed(self.plan.seed))
-        centres = directions[first_codes(directions, draws)]  # (K, D)
-        for _ in range(self.iterations):
-            centres = moved(directions, centres)
-        return Codebook.of(values, directions @ centres.T)
+        return make_codebook(values, codes, self.iterations, self.plan.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +86,16 @@ class Codebook:
         """Return how many codes stand in each picture."""
         frame = self.places // patches
         return [len(frame)] if pictures == 1 else torch.bincount(frame, minlength=pictures).tolist()
+
+
+def make_codebook(values: Tensor, codes: int, iterations: int, seed: int) -> Codebook:
+    """Return K codes of the patches [M, D] fp32 by spherical k-means, begun by k-means++ from a seed."""
+    directions = F.normalize(values, dim=-1)
+    draws = torch.rand(codes, generator=torch.Generator().manual_seed(seed))
+    centres = directions[first_codes(directions, draws)]  # (K, D)
+    for _ in range(iterations):
+        centres = moved(directions, centres)
+    return Codebook.of(values, directions @ centres.T)
 
 
 def first_codes(directions: Tensor, draws: Tensor) -> Tensor:

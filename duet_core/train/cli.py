@@ -10,6 +10,10 @@ from importlib import import_module
 _WHAT = {
     "mini": ("duet_core.train.mini", "train the bundled model from nothing"),
     "finetune": ("duet_core.train.finetune", "fine-tune any supported model on LLaVA-format JSON, DUET in the loop"),
+    "field": (
+        "duet_core.train.field",
+        "train the module of QueCC or VQ-Attn before a frozen duet-mini",
+    ),
     "plot": ("duet_core.train.plots", "draw loss and accuracy from the log of a training"),
 }
 

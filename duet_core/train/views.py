@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,6 @@ def see(tower: Any, images: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
 
 def remember(tower: Any, wanted: PictureSet, folder: Path, workers: int) -> Views:
     """Paint a set and write down what the tower makes of it, or reopen that when it is there."""
-    names = ("features", "scores", "keys", "owners", "tables")
     if not (folder / "complete").exists():
         folder.mkdir(parents=True, exist_ok=True)
         used = tower.config._attn_implementation
@@ -76,9 +75,16 @@ def remember(tower: Any, wanted: PictureSet, folder: Path, workers: int) -> View
         _write(tower, wanted, folder, workers)
         tower.set_attn_implementation(used)
         (folder / "complete").touch()
+    return reopen(wanted, folder)
+
+
+def reopen(wanted: PictureSet, folder: Path) -> Views:
+    """Open what is written down of a set: as many subjects as are wanted, or as there are."""
     # Mapped, not read: a machine keeps as much of it in memory as it has room for.
+    names = ("features", "scores", "keys", "owners", "tables")
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
-    return Views(**arrays, subjects=wanted.subjects(), frames=wanted.frames)
+    count = min(wanted.count, len(arrays["tables"]) // wanted.frames)
+    return Views(**arrays, subjects=replace(wanted, count=count).subjects(), frames=wanted.frames)
 
 
 def _write(tower: Any, wanted: PictureSet, folder: Path, workers: int) -> None:
