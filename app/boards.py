@@ -22,7 +22,7 @@ from app.series import Ask, Begun, Ended, Failed, Outcome, Said, Series, kept_pe
 from app.shelf import Downloading
 from app.standings import COMPARED, SWEPT, nearest
 from app.steps import step_name
-from duet_core.methods import METHODS
+from duet_core.methods import METHODS, TRAINED
 
 _REDRAW_SECONDS = 0.1
 
@@ -113,7 +113,7 @@ class Board:
 class CompareBoard(Board):
     """The question, the table, and one card a method."""
 
-    parts: ClassVar[int] = 2 + len(METHODS)
+    parts: ClassVar[int] = 2 + len(METHODS) + len(TRAINED)
 
     def drawn(self) -> dict[int, str]:
         """The table grows and the next card comes."""

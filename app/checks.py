@@ -9,7 +9,6 @@ from pathlib import Path
 from app import messages, rack
 from app.settings import Settings
 from duet_core.errors import ModelNotFound, PlanError, QuestionError
-from duet_core.methods import METHODS
 
 MOST_REDUCTION = 95
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -35,8 +34,9 @@ def check_reduction(percent: object) -> float:
 
 def check_method(name: str | None) -> str:
     """Return the method's name, or raise a PlanError."""
-    if name not in METHODS:
-        raise PlanError(messages.unknown_method(str(name)[:60], tuple(METHODS)))
+    known = tuple(own for _, own in rack.menu())
+    if name not in known:
+        raise PlanError(messages.unknown_method(str(name)[:60], known))
     return str(name)
 
 

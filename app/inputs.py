@@ -17,11 +17,10 @@ from app.handlers import Desk
 from app.media import SafePicture
 from app.menu import model_choices
 from app.plans import Exact, exact_of, in_words, plan_for
-from app.rack import label
+from app.rack import menu
 from app.render import data_url
 from app.settings import Settings
 from duet_core.clips import FEWEST, MOST
-from duet_core.methods import METHODS
 from duet_core.plan import Queries
 from duet_core.scenes.actors import FRAMES
 
@@ -167,10 +166,9 @@ def _thumb(example: Example) -> tuple[str, str]:
 
 def _menus(desk: Desk) -> tuple[gr.Dropdown, gr.Dropdown]:
     """The method and the model."""
-    titles = [(label(name), name) for name in METHODS]
     with gr.Row(elem_id="menus"):
         method = gr.Dropdown(
-            titles, value=desk.gallery.examples[0].method, label="Method", elem_id="method", min_width=130
+            menu(), value=desk.gallery.examples[0].method, label="Method", elem_id="method", min_width=130
         )
         model = gr.Dropdown(
             model_choices(desk.settings), value=desk.settings.models[0], label="Model", elem_id="model",

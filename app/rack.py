@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from duet_core.methods import METHODS
+from duet_core.checkpoint import bundled_folders
+from duet_core.methods import find_method, offered
 
 BASELINE, CONTROLS = "none", ("random", "uniform")
 _STAGES = {"both": "before and inside the model", "none": ""}
@@ -12,17 +13,17 @@ _STAGES = {"both": "before and inside the model", "none": ""}
 
 def title(name: str) -> str:
     """The method's name as visitors read it."""
-    return METHODS[name].title
+    return find_method(name).title
 
 
 def label(name: str) -> str:
     """The method's name in a menu, marked where parts of it are our own reading."""
-    return title(name) + (" (our reading)" if METHODS[name].about.interpretation else "")
+    return title(name) + (" (our reading)" if find_method(name).about.interpretation else "")
 
 
 def about(name: str) -> str:
     """Return in one line what a method tells of itself: paper, where it works, what it rests on."""
-    told = METHODS[name].about
+    told = find_method(name).about
     learnt = "" if told.training == "none" else f"needs training: {told.training}"
     reading = "our reading in parts" if told.interpretation else ""
     stage = _STAGES.get(told.stage, told.stage)
@@ -31,12 +32,17 @@ def about(name: str) -> str:
 
 def applies(name: str, clip: bool) -> bool:
     """Whether a method can be asked about a clip, or about a picture."""
-    return METHODS[name].about.applies(clip)
+    return find_method(name).about.applies(clip)
+
+
+def menu() -> list[tuple[str, str]]:
+    """Return (title, name) of every method; of the trained ones, of those with weights for a bundled model."""
+    return [(label(name), name) for name in offered(bundled_folders())]
 
 
 def choices() -> list[tuple[str, str]]:
     """Return (title, name) of every method that does not run anyway."""
-    return [(label(name), name) for name in METHODS if name not in (BASELINE, *CONTROLS)]
+    return [entry for entry in menu() if entry[1] not in (BASELINE, *CONTROLS)]
 
 
 def line_up(chosen: Sequence[str]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The shell door: python -m duet_core ask | models | methods | scenes | bench | train."""
+"""The shell door: python -m duet_core ask | models | methods | scenes | bench | train | scaling."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from transformers.utils import logging
 from duet_core.bench import cli as bench
 from duet_core.errors import DuetError
 from duet_core.listing import methods, models
+from duet_core.scaling import main as scaling
 from duet_core.shell import ask, scenes
 
 
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "scenes": ("write generated pictures with questions and true answers", scenes),
     "bench": ("measure accuracy, speed or a training step, or calibrate a method", bench.main),
     "train": ("train the bundled model or fine-tune another", _train),
+    "scaling": ("a larger model or more visual tokens, by QueCC's scaling law", scaling),
 }
 
 

@@ -28,6 +28,11 @@ def bundled_names() -> list[str]:
     return sorted(folder.name for folder in BUNDLED.glob("*") if (folder / "config.json").is_file())
 
 
+def bundled_folders() -> list[Path]:
+    """Return the folders of the models that ship with the project."""
+    return [BUNDLED / name for name in bundled_names()]
+
+
 def locate(name: str) -> str:
     """Return what transformers can open for a bundled name, a folder or a hub name.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from duet_core.devices import Target, choose_target
 from duet_core.memory import free_bytes, in_gb, needed_bytes
-from duet_core.methods import METHODS
+from duet_core.methods import METHODS, TRAINED
 from duet_core.methods.base import About
 from duet_core.registry import Suggested, suggested
 
@@ -51,7 +51,7 @@ def methods(argv: list[str]) -> int:
 
 def methods_table() -> str:
     """Return the table as text, in columns; `own reading`: parts are our reading of a text that leaves them open."""
-    return _columns([_METHOD_HEAD, *(_method_row(name, method.about) for name, method in METHODS.items())])
+    return _columns([_METHOD_HEAD, *(_method_row(name, method.about) for name, method in (METHODS | TRAINED).items())])
 
 
 def _method_row(name: str, about: About) -> tuple[str, ...]:

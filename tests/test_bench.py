@@ -18,7 +18,8 @@ from duet_core.bench.exams import Exam
 from duet_core.bench.options import read_options
 from duet_core.bench.report import make_pairs, make_rows
 from duet_core.bench.tables import accuracy_tables
-from duet_core.methods import METHODS
+from duet_core.checkpoint import bundled_folders
+from duet_core.methods import find_method, offered
 from duet_core.scenes import judge
 from duet_core.scenes.clip import make_clip
 from duet_core.scenes.question import UNKNOWN
@@ -205,10 +206,10 @@ def test_training_is_measured_too(tmp_path, capsys):
 
 def test_all_methods_are_asked_for_by_one_word_and_each_where_it_applies(mini):
     everyone = read_options(["accuracy", "--methods", "all"], None).methods
-    assert everyone == [name for name in METHODS if name != "none"]
+    assert everyone == [name for name in offered(bundled_folders()) if name != "none"]
     assert read_options(["accuracy"], None).methods == ["duet", "random", "uniform"]
     assert read_options(["speed"], None).methods == ["duet"]
     for frames, budget in ((None, "64"), (8, "53%")):
         asked = [one.method for one in contestants(mini, everyone, [budget], frames=frames)]
-        assert asked == [name for name in everyone if METHODS[name].about.applies(frames is not None)]
+        assert asked == [name for name in everyone if find_method(name).about.applies(frames is not None)]
     assert "metok" not in [one.method for one in contestants(mini, everyone, ["64"])]

@@ -14,7 +14,7 @@ from duet_core import PlanError
 from duet_core.__main__ import main
 from duet_core.boundary import Stay
 from duet_core.listing import methods_table
-from duet_core.methods import METHODS, About, Method, build_method
+from duet_core.methods import METHODS, TRAINED, About, Method, build_method
 from duet_core.methods.adsc import turn
 from duet_core.methods.choosing import mean_of, ranks, spread_out
 from duet_core.methods.d2pruner import nearness, read_prior
@@ -399,8 +399,8 @@ def test_a_method_from_outside_needs_one_line(model, monkeypatch):
 def test_the_shell_lists_every_method_with_what_it_rests_on(capsys):
     assert main(["methods"]) == 0
     lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert lines.keys() == {"name", *METHODS}
-    for name, method in METHODS.items():
+    assert lines.keys() == {"name", *METHODS, *TRAINED}
+    for name, method in (METHODS | TRAINED).items():
         assert all(part in lines[name] for part in (method.about.paper, method.about.stage, method.about.confidence))
         assert f"  {'yes' if method.about.interpretation else 'no'}  " in lines[name]
 

@@ -24,8 +24,9 @@ from app.film import Film
 from app.render import marks_of, overlay, painted, sheet
 from app.series import Ask, Ended, Series, kept_percent, same, sweep_asks, tried
 from app.settings import Settings
+from duet_core.checkpoint import bundled_folders
 from duet_core.errors import PlanError, QuestionError
-from duet_core.methods import METHODS, About
+from duet_core.methods import METHODS, About, offered
 from tests.app_fixtures import small_trace, traces, two_frames
 from tests.series_fixtures import ended, failed
 
@@ -136,8 +137,8 @@ def test_a_space_is_asked_for_more_seconds_the_more_answers_there_are():
 
 def test_every_method_that_does_not_run_anyway_can_be_chosen():
     names = [name for _, name in rack.choices()]
-    assert {*names, "none", "random", "uniform"} == set(METHODS)
-    assert rack.line_up(names)[0] == "none" and set(rack.line_up(names)) == set(METHODS)
+    assert {*names, "none", "random", "uniform"} == set(offered(bundled_folders()))
+    assert rack.line_up(names)[0] == "none" and set(rack.line_up(names)) == set(offered(bundled_folders()))
 
 
 def test_what_a_method_tells_of_itself_is_one_line_and_decides_what_it_is_asked_about(monkeypatch):

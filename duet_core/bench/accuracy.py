@@ -41,12 +41,13 @@ def contestants(
     """Return every method at every budget, whole or one of its stages alone; all tokens run once, as `none`.
 
     A stage alone does what it does in the whole method, so it keeps more tokens than the budget says. `frames` of the
-    clips that are asked about, if they are clips; methods that know nothing of clips, or of pictures, stay away.
+    clips that are asked about, if they are clips; methods that know nothing of clips, or of pictures, stay away, and so
+    do trained ones without weights for this model.
     """
     field = [Contestant("none", FULL, model.plan("none"))] if FULL in budgets else []
     for budget in dict.fromkeys(budgets):
         if budget != FULL:
-            for one in (name for name in dict.fromkeys(methods) if _applies(name, frames)):
+            for one in (name for name in dict.fromkeys(methods) if _applies(name, frames) and model.offers(name)):
                 plan = model.plan(one, frames=frames, **read_budget(budget, frames))
                 field += [Contestant(_called(one, stage), budget, plan.only(stage)) for stage in stages]
     return field

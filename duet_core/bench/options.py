@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NoReturn, get_args
 
 from duet_core.bench.exams import FEWEST, GROUP_SEEDS, SUBJECTS, WORDINGS, Exam, photographs_in
+from duet_core.checkpoint import bundled_folders
 from duet_core.errors import DuetError
-from duet_core.methods import METHODS, find_method
+from duet_core.methods import find_method, offered
 from duet_core.plan import Stages
 from duet_core.scenes import FIRST_TRAINING_SEED, STYLES
 
@@ -78,7 +79,7 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
 def _methods(options: argparse.Namespace) -> list[str]:
     """Return the methods asked for, or those that a bench looks at by itself."""
     if options.methods == "all":
-        return [name for name in METHODS if name != "none"]
+        return [name for name in offered(bundled_folders()) if name != "none"]
     return _split(options.methods or _DEFAULT_METHODS.get(options.what, "duet"))
 
 

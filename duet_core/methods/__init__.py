@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from duet_core.errors import PlanError
+from duet_core.learnt import has_learnt
 from duet_core.methods.adsc import Adsc
 from duet_core.methods.apet import ApET
 from duet_core.methods.base import About, Fates, Look, Method, Selection, keep_patches, kept_fates, merged_fates
@@ -86,7 +90,14 @@ __all__ = [
     "keep_patches",
     "kept_fates",
     "merged_fates",
+    "offered",
 ]
+
+
+def offered(models: Iterable[Path]) -> list[str]:
+    """Return the names of all methods, of the trained ones those that learnt on one of the models in these folders."""
+    folders = list(models)
+    return [*METHODS, *(name for name in TRAINED if any(has_learnt(name, folder) for folder in folders))]
 
 
 def find_method(name: str) -> type[Method]:

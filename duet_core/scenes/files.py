@@ -18,8 +18,19 @@ FRAME_MS: Final = 500
 
 
 def write_scenes(folder: Path, seeds: Iterable[int], style: str | None = None) -> None:
-    """Write each scene as a PNG, and all questions to questions.json."""
+    """Write each scene as a PNG, all questions to questions.json, and the same as LLaVA's conversations.json."""
     _write(folder, _pictures(folder, seeds, style))
+    rows = json.loads((folder / "questions.json").read_text())
+    (folder / "conversations.json").write_text(json.dumps([_conversation(row) for row in rows], indent=1) + "\n")
+
+
+def _conversation(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a scene's questions and answers as one conversation that `train finetune` reads."""
+    said = [
+        (role, question[key]) for question in row["questions"] for role, key in (("human", "text"), ("gpt", "answer"))
+    ]
+    turns = [{"from": role, "value": text} for role, text in said]
+    return {"id": str(row["seed"]), "image": row["picture"], "conversations": turns}
 
 
 def write_clips(folder: Path, seeds: Iterable[int], style: str | None = None) -> None:

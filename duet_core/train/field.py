@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def make_module(kind: Kind, model: LlavaForConditionalGeneration) -> Any:
     """An untrained module of a kind that fits a model."""
-    config = model.config
+    config: Any = model.config
     return kind.make(config.vision_config.hidden_size, config.text_config.hidden_size)
 
 

@@ -33,7 +33,9 @@ Asked = Sequence[Sequence[Question]]
 class FieldLesson(Protocol):
     """What one step needs."""
 
-    pack: Pack
+    @property
+    def pack(self) -> Pack:
+        """The questions."""
 
     def tokens(self, module: Any, embed: nn.Module) -> Tensor:
         """Let the module make the visual tokens (B, V, D) of all sequences, before the projector."""

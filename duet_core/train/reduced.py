@@ -44,7 +44,7 @@ class ReducedLesson(nn.Module):
         `pixels` [B, 3, h, w]. Raises a ModelError when the loss is no number any more.
         """
         method = build_method(plan)
-        tokens, where = self._lay_out(self._visual(pixels, method), examples, plan)
+        tokens, where = self._lay_out(*self._visual(pixels, method), examples, method)
         watch = Stopwatch(self.backbone.device)
         passed = decoder.run_layers(self.backbone, tokens, partial(self._choose, method), watch)
         hidden, truth = _at_labels(passed.tokens, examples, where)  # (labels, D), (labels,)
@@ -56,21 +56,31 @@ class ReducedLesson(nn.Module):
         average = torch.tensor(passed.visual_counts, dtype=torch.float).mean()
         return loss, {"right": right, "visual_tokens": average}
 
-    def _visual(self, pixels: Tensor, method: Method) -> Tensor:
-        """Return the projected tokens [B, n1, D] that enter; gradients reach the encoder only where it is trained."""
+    def _visual(self, pixels: Tensor, method: Method) -> tuple[Tensor, tuple[int, int]]:
+        """Return the projected tokens [B, n1, D] that enter, and the rows and columns of patches that were seen.
+
+        Gradients reach the encoder only where it is trained.
+        """
         backbone, eye = self.backbone, self.eye
         with torch.set_grad_enabled(torch.is_grad_enabled() and _is_trained(eye.tower)):
             seen = backbone.see(eye, {"pixel_values": pixels})  # (B, N, D)
             single = tuple(range(number, number + 1) for number in range(len(pixels)))
             look = Look(seen, partial(_evidence, backbone, seen), backbone.project, single)
             selection = method.after_vision(look) or everything(look, eye.keeps_cls)
-        return backbone.project(selection.tokens).to(backbone.dtype)  # (B, n1, D)
+        return backbone.project(selection.tokens).to(backbone.dtype), seen.rows_cols  # (B, n1, D)
 
-    def _lay_out(self, visual: Tensor, examples: Sequence[Example], plan: Plan) -> tuple[Tokens, list[Places]]:
-        sizes = [self.placeholders], [visual.shape[1]]
+    def _lay_out(
+        self, visual: Tensor, rows_cols: tuple[int, int], examples: Sequence[Example], method: Method
+    ) -> tuple[Tokens, list[Places]]:
+        """Return the sequences as the method will find them when it is asked: on its grid, with its positions."""
+        sizes, rule = ([self.placeholders], [visual.shape[1]]), method.plan.queries
         where = [place(example.ids, self.eye.token, *sizes) for example in examples]
-        requests = [Request(example.ids, example.queries(plan.queries)) for example in examples]
-        return lay_out(requests, list(visual), self.backbone.embed, where, plan.queries), where
+        requests = [Request(example.ids, example.queries(rule)) for example in examples]
+        stays = method.positions == "original"
+        positions = [torch.arange(own.length, device=visual.device)[None] for own in where] if stays else None
+        tokens = lay_out(requests, list(visual), self.backbone.embed, where, rule, positions)
+        tokens.shapes = [(1, *rows_cols)] * len(examples)
+        return tokens, where
 
     def _choose(self, method: Method, boundary: Boundary) -> Stay | None:
         """Ask the method; it scores with the weights of the next layer, which FSDP2 may have to gather first."""
