@@ -19,7 +19,7 @@ from duet_core.errors import PlanError
 MOST_TOKENS: Final = 576
 ASSUMED: Final = {"a": 0.077, "c": 0.015, "d": 0.0}
 """Where the points do not identify a parameter: exponents by which size counts five times as much as tokens."""
-_WIDEST, _STEPS, _ROUNDS = 2.0, 41, 12
+_WIDEST, _STEPS, _ROUNDS = 2.0, 13, 16
 _TOKENS_FOR_C, _POINTS_FOR_D, _SIZES_FOR_A = 3, 2, 2
 
 
@@ -86,7 +86,7 @@ def fit(points: Sequence[Point]) -> Law:
             for name, at in zip("ac", middle, strict=True)
         ]
         best = min(product(*grids), key=lambda pair: _solved(points, pair, assumed)[2])
-        middle, reach = np.array(best), reach / 4
+        middle, reach = np.array(best), reach / 3
     big, rest, _ = _solved(points, best, assumed)
     return Law(big, float(best[0]), float(best[1]), rest, assumed)
 

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pupil = FieldPupil(model, make_module(kind, model))
     accelerator = Accelerator(mixed_precision=options.precision)
     keep_checkpoints_small(accelerator)
-    trainer = Trainer.prepare(accelerator, pupil, optimisers([pupil.module], ()), options.log)
+    trainer = Trainer.prepare(accelerator, pupil, optimisers([pupil.learner], ()), options.log)
 
     def batch_of(_phase: Phase, step: int) -> tuple[FieldLesson]:
         rng = np.random.default_rng((13, step, accelerator.process_index))
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         kind.method, options.steps or _ENDLESS, options.batch, options.lr, options.lr / 50, 60 * options.minutes
     )
     trainer.train([phase], batch_of, check, options.check_every)
-    save_learnt(options.out, kind.method, options.start, pupil.module.state_dict())
+    save_learnt(options.out, kind.method, options.start, pupil.learner.state_dict())
     print(json.dumps({name: round(mark, 3) for name, mark in trainer.marks.items()}))
     return 0
 

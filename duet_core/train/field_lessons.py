@@ -149,12 +149,12 @@ class FieldPupil(nn.Module):
     def __init__(self, model: LlavaForConditionalGeneration, module: nn.Module) -> None:
         super().__init__()
         model.requires_grad_(False)
-        self.module, self.llama, self.head = module, model.model.language_model, model.lm_head
+        self.learner, self.llama, self.head = module, model.model.language_model, model.lm_head
         self.projector = model.model.multi_modal_projector
 
     def answer(self, lesson: FieldLesson) -> Answers:
         """The answers to all questions of a lesson."""
-        made = lesson.tokens(self.module, self.llama.embed_tokens)  # (B, V, D)
+        made = lesson.tokens(self.learner, self.llama.embed_tokens)  # (B, V, D)
         return answer_logits(self.llama, self.head, self.projector(made), lesson.pack)
 
     def forward(self, lesson: FieldLesson) -> Losses:
