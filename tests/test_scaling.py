@@ -18,7 +18,7 @@ def points_of(law: Law, sizes=(1.0, 4.0, 13.0), tokens=(1, 16, 144, 576)) -> lis
     return [Point(size, count, 100 - law.error(size, count)) for size in sizes for count in tokens]
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(law=laws)
 def test_a_fit_finds_the_law_that_made_the_points(law):
     found = fit(points_of(law))
@@ -27,7 +27,7 @@ def test_a_fit_finds_the_law_that_made_the_points(law):
         assert found.error(point.billions, point.tokens) == pytest.approx(point.error, rel=2e-3)
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(law=laws)
 def test_points_of_one_size_tell_all_but_the_size_s_exponent(law):
     points = points_of(law, (7.0,))
