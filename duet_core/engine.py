@@ -81,14 +81,14 @@ class Model:
         trained method without weights for this model.
         """
         chosen, own = find_method(method), dict(settings or {})
-        if method in TRAINED:
-            find_learnt(method, self.backbone.folder, own.get("weights"))
         if method == "none" and reduction is None and budget is None:
             return Plan(method="none")
         size = self.backbone.size(frames) if encoded is None else encoded.size
         plan = chosen.schedule(target_budget(size, reduction, budget), size)
         plan = replace(plan, settings=tuple(own.items()))
         build_method(plan)
+        if method in TRAINED:
+            find_learnt(method, self.backbone.folder, own.get("weights"))
         return plan
 
     @torch.inference_mode()
