@@ -30,7 +30,7 @@ def fate_card(heading: str, subject: Subject, end: Ended, notes: Iterable[str], 
     counted = Counter(mark.fate for mark in marks)
     shown = {look: counted[look.fate] for look in looks(list(counted))}
     where = f"{step_name(end.trace, step)}: {tokens_left(end.trace, step):,} tokens"
-    width = WIDTH if end.trace.grid.frames == 1 else WIDE
+    width = WIDTH if end.trace.grid.pictures == 1 else WIDE
     image = _image(subject, end.trace.grid, marks, f"{heading}. {describe(end.trace)}", width)
     said = f'<p class="card-answer">{escape(end.text) or "(no words)"}</p><div class="badges">{badges}</div>'
     more = "".join(f'<p class="card-note">{escape(note)}</p>' for note in (where, *notes) if note)
@@ -56,7 +56,7 @@ def _card(heading: str, body: str) -> str:
 
 def _image(subject: Subject, grid: Grid, marks: Sequence[Look], alt: str, width: int) -> str:
     photos = frames_of(subject)
-    photos *= grid.frames // len(photos)  # all crops of a picture share it
+    photos *= grid.pictures // len(photos)  # all crops of a picture share it
     return f'<img src="{data_url(sheet(photos, grid, marks, width))}" alt="{escape(alt)}">'
 
 

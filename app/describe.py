@@ -53,7 +53,7 @@ def _drop(trace: Trace, layer: int) -> str:
     if left == 0:
         return f"From layer {layer} on no visual token is left."
     alive = (trace.died_at == SURVIVED) | (trace.died_at > layer)
-    counted = (Fate.DOMINANT,) if trace.grid.frames == 1 else (Fate.DOMINANT, Fate.ANCHOR)
+    counted = (Fate.DOMINANT,) if trace.grid.pictures == 1 else (Fate.DOMINANT, Fate.ANCHOR)
     own = alive & np.isin(trace.fate, counted)
     tokens = _count(left, "visual token remains", "visual tokens remain")
     return f"From layer {layer} on {tokens}{whereabouts(trace.grid, own)}."
@@ -88,14 +88,15 @@ def _which_frame(grid: Grid, counts: np.ndarray) -> str:
 
 
 def part_of(grid: Grid) -> str:
-    """What one of a grid's frames is called."""
-    return "crop" if grid.crops else "frame"
+    """What one of a grid's frames is called; where several of a clip share their patches, those together."""
+    return "crop" if grid.crops else "frame pair" if grid.homes else "frame"
 
 
 def part_name(grid: Grid, number: int) -> str:
-    """The name of a frame, or of a crop, one of which shows the whole picture."""
+    """The name of a frame, of frames that share their patches, or of a crop, one of which shows the whole picture."""
     if not grid.crops:
-        return f"frame {number + 1}"
+        own = [str(picture + 1) for picture in grid.pictures_of(number)]
+        return f"frame {own[0]}" if len(own) == 1 else f"frames {'+'.join(own)}"
     return "whole picture" if number == grid.whole else f"crop {number + (number < grid.whole)}"
 
 
@@ -105,9 +106,11 @@ def _patches(trace: Trace) -> int:
 
 
 def _shown(grid: Grid) -> str:
-    if grid.frames == 1:
+    if grid.pictures == 1:
         return "the picture"
-    return f"the picture's {grid.frames} crops" if grid.crops else f"the clip's {grid.frames} frames"
+    if grid.crops:
+        return f"the picture's {grid.frames} crops"
+    return f"the clip's {grid.pictures} frames" + (f", {grid.homes.count(0)} frames to a patch" if grid.homes else "")
 
 
 def _count(number: int, one: str, many: str) -> str:

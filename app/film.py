@@ -1,22 +1,14 @@
-"""A clip as the page handles it: the frames that the model looks at, and when they were seen."""
+"""A picture or a clip as the page handles it: its frames, and its fingerprint."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 from PIL import Image
 
-from duet_core.engine import Picture
+from duet_core.film import Film
 
-
-@dataclass(frozen=True, slots=True)
-class Film:
-    """The chosen frames of a clip, RGB and of one size, and their `times` in seconds, ascending."""
-
-    frames: tuple[Image.Image, ...]
-    times: tuple[float, ...]
-
+__all__ = ["Film", "Subject", "frames_of", "key_of", "length_of", "picture_key"]
 
 Subject = Image.Image | Film
 """What a question is about."""
@@ -25,11 +17,6 @@ Subject = Image.Image | Film
 def frames_of(subject: Subject) -> list[Image.Image]:
     """The pictures of a subject: the one, or the frames of a clip."""
     return list(subject.frames) if isinstance(subject, Film) else [subject]
-
-
-def picture_of(subject: Subject) -> Picture:
-    """The subject as the engine takes it: a picture, or a list of frames."""
-    return frames_of(subject) if isinstance(subject, Film) else subject
 
 
 def length_of(subject: Subject) -> int | None:

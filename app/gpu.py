@@ -76,7 +76,7 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
         job.exact.check(model.layers)
     with _running:
         yield Phase("encoding")
-        encoded = model.encode(job.picture)
+        encoded = model.encode(job.subject)
         full = Plan(method="none")
         reduced = job.exact or model.plan(job.method, reduction=job.reduction, encoded=encoded)
         costs: list[Cost] = []
@@ -88,7 +88,7 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
             return
         yield Phase("measuring")
         repeats = affordable_repeats(costs, settings.repeats)
-        speeds = compare_plans(model, job.picture, job.question, [full, reduced], repeats=repeats)
+        speeds = compare_plans(model, job.subject, job.question, [full, reduced], repeats=repeats)
         yield Measured(*speeds)
 
 
@@ -124,7 +124,7 @@ def run_series(job: Series, settings: Settings) -> Iterator[SeriesEvent]:
     model = yield from _take(job.model, settings)
     with _running:
         yield Phase("encoding")
-        encoded, done = model.encode(job.picture), list[Outcome]()
+        encoded, done = model.encode(job.subject), list[Outcome]()
         while ask := job.following(done):
             done.append((yield from _outcome(model, encoded, job, ask, len(done))))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from app.film import Subject, picture_of
+from app.film import Subject
 from app.shelf import Downloading
 from duet_core.bench.speed import PlanSpeed
 from duet_core.cost import Cost
-from duet_core.engine import Picture
 from duet_core.plan import Plan
 from duet_core.trace import Trace
 
@@ -31,11 +30,6 @@ class Job:
     exact: Plan | None = None
     new_tokens: int = 64
     measure: bool = True
-
-    @property
-    def picture(self) -> Picture:
-        """The subject as the engine takes it."""
-        return picture_of(self.subject)
 
     @property
     def shares(self) -> tuple[float, float]:

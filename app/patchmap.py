@@ -65,25 +65,28 @@ def _map(subject: Subject, trace: Trace) -> dict[str, Any]:
 
 
 def _frames(subject: Subject, trace: Trace) -> list[dict[str, Any]]:
-    """Return each frame: its picture, its second in the clip, and the tokens left of it in every layer.
+    """Return each frame: its picture, its second in the clip, its patches, and the tokens left in every layer.
 
-    Of a picture in crops, each crop; they share the first one's picture.
+    Of a picture in crops, each crop; they share the first one's picture. Frames that share their patches say so by the
+    number of those, their `home`, and by name.
     """
-    times = subject.times if isinstance(subject, Film) else (None,) * trace.grid.frames
+    grid = trace.grid
+    times = subject.times if isinstance(subject, Film) else (None,) * grid.pictures
     side = _FRAME_SIDE if isinstance(subject, Film) else _PHOTO_SIDE
     photos = [data_url(photo, "JPEG", side) for photo in frames_of(subject)]
-    photos += [""] * (trace.grid.frames - len(photos))
-    patches = (trace.fate != Fate.BORDER).reshape(trace.grid.frames, -1).sum(1)
+    photos += [""] * (grid.pictures - len(photos))
+    patches, left = (trace.fate != Fate.BORDER).reshape(grid.frames, -1).sum(1), trace.tokens_by_frame
     return [
         {
             "photo": photo,
             "time": time,
-            "name": part_name(trace.grid, number),
-            "seen": list(trace.grid.seen_by(number)),
-            "patches": int(patches[number]),
-            "tokens": tokens.tolist(),
+            "home": home,
+            "name": part_name(grid, home),
+            "seen": list(grid.seen_by(home)),
+            "patches": int(patches[home]),
+            "tokens": left[home].tolist(),
         }
-        for number, (photo, time, tokens) in enumerate(zip(photos, times, trace.tokens_by_frame, strict=True))
+        for photo, time, home in zip(photos, times, map(grid.home, range(grid.pictures)), strict=True)
     ]
 
 

@@ -42,10 +42,13 @@ def marks_of(trace: Trace, step: int) -> list[Look]:
 
 
 def painted(photo: Image.Image, grid: Grid, marks: Sequence[Look], width: int, frame: int = 0) -> Image.Image:
-    """Draw the looks of all patches (P of them) over the photo of a frame; glyphs of one letter are written out."""
+    """Draw the looks of all patches (P of them) over the photo of a frame; glyphs of one letter are written out.
+
+    Frames that share their patches show the same looks, each over its own photo.
+    """
     view = view_box(grid)
     scale = width / (view[2] - view[0])
-    own = grid.frame_patches(frame)
+    own = grid.frame_patches(grid.home(frame))
     boxes, shown = [_pixels(grid.box(patch), view, scale) for patch in own], [marks[patch] for patch in own]
     tinted = _tinted(_laid_out(photo, grid, view, scale, frame), boxes, shown)
     return _lettered(_framed(tinted, boxes, shown), boxes, shown)

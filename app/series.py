@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from app.budgets import ALL, KEPT, MOST_STEPS, Tried, next_kept
 from app.compare import agree
-from app.film import Subject, picture_of
+from app.film import Subject
 from app.rack import BASELINE
 from duet_core.cost import Cost
-from duet_core.engine import Picture
 from duet_core.trace import Trace
 
 
@@ -72,11 +71,6 @@ class Series:
     asks: tuple[Ask, ...]
     new_tokens: int = 64
     narrow: bool = False
-
-    @property
-    def picture(self) -> Picture:
-        """The subject as the engine takes it."""
-        return picture_of(self.subject)
 
     @property
     def shares(self) -> tuple[float, ...]:

@@ -1,7 +1,8 @@
 // The patch map: draws a trace in the browser. Gradio runs this once per component with `element`, `props` and
 // `watch`; the value is the JSON text that app/patchmap.py makes. Fates, colours and sentences come from there.
 // A picture is a clip of one frame: patches are numbered through all frames, cells show one frame at a time. So are the
-// crops of one picture, each with a box of its own on the same photo.
+// crops of one picture, each with a box of its own on the same photo. Frames of a clip that share their patches have
+// the same home: the same cells are drawn on each of them.
 
 const make = (tag, attributes = {}, ...children) => {
   const node = document.createElement(tag);
@@ -24,7 +25,8 @@ let cells = [];
 let parts = {};
 
 const patchesEach = () => map.rows * map.cols;
-const patchOf = (cell) => frame * patchesEach() + cell;
+const patchOf = (cell) => map.frames[frame].home * patchesEach() + cell;
+const homes = () => map.frames.filter((own, at) => map.frames.findIndex((other) => other.home === own.home) === at);
 
 // ---- building ------------------------------------------------------------------------------------------------
 
@@ -213,7 +215,8 @@ function tellFilm() {
     button.setAttribute("aria-label", `${capital(own.name)}${when}: ${left} of ${own.patches} tokens`);
     button.querySelector(".pm-bar-left").style.width = percent(left, own.patches || 1);
     const name = own.time === null ? own.name : seconds(own.time);
-    button.querySelector(".pm-film-name").replaceChildren(name, make("b", { text: String(left) }));
+    const shared = index > 0 && map.frames[index - 1].home === own.home; // its tokens are counted already
+    button.querySelector(".pm-film-name").replaceChildren(name, make("b", { text: shared ? "same" : String(left) }));
   });
 }
 
@@ -221,13 +224,14 @@ function tellFilm() {
 function heat() {
   const layers = map.layers.length;
   const [width, left, top, row] = [320, 34, 4, Math.max(7, Math.min(14, 112 / layers))];
-  const step = (width - left) / map.frames.length;
-  const rects = map.frames.flatMap((own, at) =>
+  const columns = homes();
+  const step = (width - left) / columns.length;
+  const rects = columns.flatMap((own, at) =>
     own.tokens.map((tokens, layer) => {
       const share = tokens / (own.patches || 1);
       const box = `x="${left + at * step}" y="${top + layer * row}" width="${step - 1}" height="${row - 1}"`;
       const said = `${own.name}, layer ${layer}: ${tokens} tokens`;
-      return `<rect ${box} data-frame="${at}" style="--share:${(100 * Math.sqrt(share)).toFixed(0)}%"><title>${said}</title></rect>`;
+      return `<rect ${box} data-frame="${map.frames.indexOf(own)}" style="--share:${(100 * Math.sqrt(share)).toFixed(0)}%"><title>${said}</title></rect>`;
     }),
   );
   const bottom = top + layers * row;
@@ -250,7 +254,7 @@ function heat() {
 const GLYPH_SIZE = { dominant: 0.22, anchor: 0.62, merged: 0.5, "dropped-before": 0.36 };
 const GLYPH_ALPHA = { "dropped-before": 0.45 };
 const looksAt = (own, at) =>
-  map.steps[at].labels.slice(own * patchesEach(), (own + 1) * patchesEach()).map((label) => map.looks[label]);
+  map.steps[at].labels.slice(map.frames[own].home * patchesEach()).slice(0, patchesEach()).map((label) => map.looks[label]);
 const paperColour = () => getComputedStyle(parts.strip).getPropertyValue("--paper").trim();
 
 function paint() {
@@ -409,8 +413,9 @@ function select(cell, focus) {
 // ---- the card of one patch -----------------------------------------------------------------------------------
 
 const homeOf = (patch) => {
-  const own = Math.floor(patch / patchesEach());
-  return `${own === frame ? "" : `${map.frames[own].name}, `}${placeOf(patch % patchesEach())}`;
+  const home = Math.floor(patch / patchesEach());
+  const owner = map.frames.find((own) => own.home === home);
+  return `${home === map.frames[frame].home ? "" : `${owner.name}, `}${placeOf(patch % patchesEach())}`;
 };
 const placeOf = (cell) => `row ${Math.floor(cell / map.cols) + 1}, column ${(cell % map.cols) + 1}`;
 

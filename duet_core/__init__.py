@@ -15,6 +15,7 @@ from duet_core.errors import (
     QuestionError,
     TraceError,
 )
+from duet_core.film import Film
 from duet_core.plan import Plan
 from duet_core.trace import Trace
 
@@ -23,6 +24,7 @@ __all__ = [
     "Cost",
     "DuetError",
     "Encoded",
+    "Film",
     "Generated",
     "Model",
     "ModelError",

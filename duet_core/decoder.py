@@ -112,13 +112,27 @@ def prefill(
     passed = run_layers(stack, tokens, choose, watch, cache)
     with watch.span("prefill"):
         hidden = passed.tokens.hidden
-        rows = torch.tensor([length - 1 for length in passed.tokens.lengths], device=hidden.device)
-        logits = stack.logits(hidden[torch.arange(len(rows), device=hidden.device), rows])  # (B, V)
+        logits = stack.logits(hidden[torch.arange(len(hidden), device=hidden.device), _last(passed.tokens)])  # (B, V)
     with watch.span("select"):
         cached = [_trimmed(cache, passed, at) if trims and trims(at) else own for at, own in enumerate(passed.lengths)]
-    counts, positions = passed.visual_counts, tokens.positions
-    following = None if positions is None else positions.amax(2).amax(0, keepdim=True).expand(len(positions), -1) + 1
-    return Prefilled(logits, cache, passed.lengths, counts, passed.cuts, cached, following)
+    return Prefilled(logits, cache, passed.lengths, passed.visual_counts, passed.cuts, cached, _following(tokens))
+
+
+def _last(tokens: Tokens) -> Tensor:
+    """Return the place [B] of each sample's last token."""
+    return torch.tensor([length - 1 for length in tokens.lengths], device=tokens.hidden.device)
+
+
+def _following(tokens: Tokens) -> Tensor | None:
+    """Return the positions [A, B] right behind each prompt's last token; None where positions are compact.
+
+    Not behind the highest: the time of a long clip runs ahead of the text that follows it.
+    """
+    if tokens.positions is None:
+        return None
+    rows = _last(tokens)
+    last = tokens.positions[:, torch.arange(len(rows), device=rows.device), rows]  # (A, B)
+    return (last.amax(0) + 1).expand(len(last), -1)  # (A, B)
 
 
 def _trimmed(cache: KVCache, passed: Passed, layer: int) -> list[int]:

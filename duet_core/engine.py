@@ -20,6 +20,7 @@ from duet_core.batch import BATCH_BYTES, holds_clips, in_batches, requests_of
 from duet_core.cost import Cost, kv_bytes
 from duet_core.devices import choose_target
 from duet_core.errors import ModelError
+from duet_core.film import Film
 from duet_core.grid import Grid
 from duet_core.layout import Request
 from duet_core.learnt import find_learnt, has_learnt
@@ -93,15 +94,15 @@ class Model:
 
     @torch.inference_mode()
     def encode(self, picture: Picture) -> Encoded:
-        """Run the vision encoder on a PIL picture, or on a list of frames of one size."""
-        frames, eye, pixels = self._look_at(picture)
+        """Run the vision encoder on a PIL picture, or on frames of one size: a list, or a `Film` with their times."""
+        film, eye, pixels = self._look_at(picture)
         watch, tiles = Stopwatch(self.backbone.device), tiles_in(pixels)
         with watch.span("encode"):
             seen = self.backbone.see(eye, self.backbone.prepared(eye, pixels))
-        size, cut = frames[0].size, tiles.boxes(frames[0].size) if tiles else ()
-        boxes = seen.tilings[0].boxes if seen.tilings else cut
+        frames, size = len(film.frames), film.frames[0].size
+        boxes = seen.tilings[0].boxes if seen.tilings else tiles.boxes(size) if tiles else ()
         box = seen_box(self._require_processor().image_processor, size)
-        grid = Grid(len(boxes) or len(frames), *seen.rows_cols, size, box, boxes)
+        grid = Grid(len(boxes) or eye.pictures(frames), *seen.rows_cols, size, box, boxes, eye.homes(frames))
         return Encoded(eye, seen, grid, self.layers, watch.totals()["encode"], tiles)
 
     def ask(self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64) -> Answer:
@@ -154,13 +155,13 @@ class Model:
         """Return what the checkpoint's own processor would for a picture, or for a clip's frames.
 
         `input_ids` [1, T], and `pixel_values` [I, 3, h, w] or, where the model knows videos, `pixel_values_videos`
-        [1, F, 3, h, w], or tiles [1, I, 3, h, w].
+        [1, F, 3, h, w], or tiles [1, I, 3, h, w]; patches and how they lie for families that keep a picture's shape.
         """
-        frames, eye, pixels = self._look_at(picture)
+        film, eye, pixels = self._look_at(picture)
         shown, tiles = self.backbone.prepared(eye, pixels), tiles_in(pixels)
         tilings = self.backbone.tilings_of(eye, shown)
         tokens = tilings[0].tokens if tilings else eye.tokens(self.backbone.rows_cols_of(shown))
-        many = len(tilings or frames) * (tiles.count if tiles else 1)
+        many = (len(tilings) or eye.pictures(len(film.frames))) * (tiles.count if tiles else 1)
         prompt = build_prompt(self._require_processor(), question, Shown.of(eye, many, tokens, tiles))
         ids = torch.tensor([prompt.ids], device=self.backbone.device)
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **shown}
@@ -191,11 +192,11 @@ class Model:
 
     # The pieces of a run
 
-    def _look_at(self, picture: Picture) -> tuple[list[Image.Image], Eye, dict[str, Tensor]]:
+    def _look_at(self, picture: Picture) -> tuple[Film, Eye, dict[str, Tensor]]:
         """Return the frames, a picture's only one included, the eye that sees them, and their pixels."""
         processor, clip = self._require_processor().image_processor, not isinstance(picture, Image.Image)
-        eye, frames = self.backbone.eye(clip), [picture] if isinstance(picture, Image.Image) else list(picture or [])
-        return frames, eye, pixels_of(processor, frames, clip)
+        film = Film.of(picture)
+        return film, self.backbone.eye(clip), pixels_of(processor, film, clip)
 
     def _asked(self, question: str, encoded: Encoded, plan: Plan) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""

@@ -14,7 +14,8 @@ class Grid:
     `frames` x `rows` x `cols` patches in raster order, frame after frame. `picture` is the (width, height) of the
     original in pixels; `seen` is the box (left, top, right, bottom) in original pixels that the encoder's square
     covers: it may reach outside the picture (padding) or leave parts of it out (a centre crop). Where the frames are
-    crops of one picture, `crops` holds such a box for each of them; one of them shows the `whole` picture.
+    crops of one picture, `crops` holds such a box for each of them; one of them shows the `whole` picture. Where one
+    frame of patches stands for several pictures of a clip, `homes` tells for each picture which frame it went into.
     """
 
     frames: int
@@ -23,6 +24,20 @@ class Grid:
     picture: tuple[int, int]
     seen: Box
     crops: tuple[Box, ...] = ()
+    homes: tuple[int, ...] = ()
+
+    @property
+    def pictures(self) -> int:
+        """How many pictures of a clip (or crops of a picture) the frames of patches stand for."""
+        return len(self.homes) or self.frames
+
+    def home(self, picture: int) -> int:
+        """Return the frame of patches that a picture of the clip went into."""
+        return self.homes[picture] if self.homes else picture
+
+    def pictures_of(self, frame: int) -> list[int]:
+        """Return the pictures of the clip that a frame of patches stands for."""
+        return [picture for picture in range(self.pictures) if self.home(picture) == frame]
 
     @property
     def patches(self) -> int:
@@ -79,10 +94,12 @@ class Grid:
             "picture": list(self.picture),
             "seen": list(self.seen),
             **({"crops": [list(box) for box in self.crops]} if self.crops else {}),
+            **({"homes": list(self.homes)} if self.homes else {}),
         }
 
     @classmethod
     def from_json(cls, data: dict) -> Grid:
         """Read what `to_json` wrote."""
         crops = tuple(tuple(box) for box in data.get("crops", ()))
-        return cls(data["frames"], data["rows"], data["cols"], tuple(data["picture"]), tuple(data["seen"]), crops)
+        side, homes = (data["frames"], data["rows"], data["cols"]), tuple(data.get("homes", ()))
+        return cls(*side, tuple(data["picture"]), tuple(data["seen"]), crops, homes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,20 @@ from PIL import Image
 from torch import Tensor
 
 from duet_core.errors import PictureError
+from duet_core.film import Film, video_of
 from duet_core.grid import Box
 from duet_core.tiles import TILES
 
 LONGEST_ASPECT = 50  # a longer strip would be blown up to gigabytes by a processor that crops
 
 
-def pixels_of(processor: Any, pictures: list[Image.Image], clip: bool = False) -> dict[str, Tensor]:
+def pixels_of(processor: Any, pictures: Sequence[Image.Image] | Film, clip: bool = False) -> dict[str, Tensor]:
     """Return what the checkpoint's image processor makes of pictures (padded where it can): `pixel_values` and more.
 
-    `clip`: they are frames, which are never cut into crops or tiles.
+    `clip`: they are frames, which are never cut into crops or tiles, and joined by a processor that knows of time.
     """
+    film = Film.of(pictures)
+    pictures = film.frames
     for picture in pictures:
         check_picture(picture)
     sizes = {picture.size for picture in pictures}
@@ -33,7 +37,13 @@ def pixels_of(processor: Any, pictures: list[Image.Image], clip: bool = False) -
         uncut = processor(images=rgb, return_tensors="pt", image_grid_pinpoints=[[crop_edge(processor)] * 2])
         return {"pixel_values": uncut["pixel_values"][:, 0]}  # (F, 3, h, w): of each frame the crop with all of it
     padding = {"do_pad": True} if pads(processor) else {}
-    return dict(processor(images=rgb, return_tensors="pt", **padding))
+    pixels = dict(processor(images=rgb, return_tensors="pt", **padding))
+    return video_of(pixels, processor.temporal_patch_size, film.step) if clip and joins(processor) else pixels
+
+
+def joins(processor: Any) -> bool:
+    """Whether the processor makes patches of several frames of a clip."""
+    return hasattr(processor, "temporal_patch_size")
 
 
 def _in_tiles(processor: Any, pictures: list[Image.Image], cut: bool) -> dict[str, Tensor]:

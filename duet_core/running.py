@@ -26,7 +26,7 @@ from duet_core.runs import Entered, Run
 from duet_core.sharing import SharedStart
 from duet_core.tiling import grid_of
 from duet_core.timing import Stopwatch
-from duet_core.vision import Seen
+from duet_core.vision import Seen, reels_of
 
 
 def deal_out(eye: Eye, seen: Seen, requests: Sequence[Request]) -> list[Sample]:
@@ -35,7 +35,7 @@ def deal_out(eye: Eye, seen: Seen, requests: Sequence[Request]) -> list[Sample]:
     for request in requests:
         pictures = range(first, first + count_pictures(request.ids, eye.token, placeholders[first:]))
         full = sum(placeholders[pictures.start : pictures.stop])
-        samples.append(Sample(pictures, _grid(seen, pictures), full))
+        samples.append(Sample(pictures, _grid(eye, seen, pictures), full))
         first = pictures.stop
     return samples
 
@@ -47,12 +47,12 @@ def _placeholders(eye: Eye, seen: Seen) -> tuple[int, ...]:
     return (eye.tokens(seen.rows_cols),) * len(seen.features)
 
 
-def _grid(seen: Seen, pictures: range) -> Grid:
+def _grid(eye: Eye, seen: Seen, pictures: range) -> Grid:
     """Return how the patches of bare inputs lie: a pixel for a patch where nothing tells how large the original was."""
     if seen.tilings:
         return grid_of(seen.tilings[pictures.start : pictures.stop])
     side = seen.rows_cols[1], seen.rows_cols[0]
-    return Grid(len(pictures), *seen.rows_cols, side, (0, 0, *side))
+    return Grid(len(pictures), *seen.rows_cols, side, (0, 0, *side), homes=eye.homes(len(pictures) * eye.span))
 
 
 @torch.inference_mode()
@@ -87,7 +87,7 @@ def enter(
     parts, full = (1,) * len(visual), _placeholders(eye, seen)
     blocks, places = selection.real(visual), selection.real(selection.places)  # (n, D), (n,) each
     labels = () if selection.labels is None else selection.real(selection.labels)
-    return Entered(eye, seen.rows_cols, blocks, full, parts, selection.fates, places, labels)
+    return Entered(eye, seen.rows_cols, blocks, full, parts, selection.fates, places, labels, seen.reels)
 
 
 def _groups(seen: Seen, samples: Sequence[Sample]) -> tuple[range, ...]:
@@ -167,7 +167,8 @@ def _positions(
     """Return each sample's positions [3, T] for a family whose tokens keep theirs, else None."""
     kept = []
     for request, sample, places in zip(requests, samples, where, strict=True):
-        whole = backbone.positions(torch.tensor(request.ids), entered.rows_cols)  # (3, prompt)
+        reels = reels_of(entered.reels, sample.pictures)
+        whole = backbone.positions(torch.tensor(request.ids), entered.rows_cols, reels)  # (3, prompt)
         if whole is None:
             return None
         seats = entered.places[sample.pictures.start : sample.pictures.stop]

@@ -14,15 +14,17 @@ from torch import Tensor
 from duet_core.backbones import Eye
 from duet_core.cost import Cost
 from duet_core.decoder import Prefilled
+from duet_core.film import Film
 from duet_core.grid import Grid
 from duet_core.methods import Fates
 from duet_core.plan import Size
 from duet_core.tiles import Tiles
 from duet_core.timing import Stopwatch
 from duet_core.trace import Trace
-from duet_core.vision import Seen
+from duet_core.vision import Reel, Seen
 
-Picture = Image.Image | Sequence[Image.Image]
+Picture = Image.Image | Sequence[Image.Image] | Film
+"""A picture, or the frames of a clip, with their times or without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Entered:
     model. `parts`: its rows in the fates, one for each crop where it is cut up. `fates()` numbers tokens and patches
     through each picture, and works them out when the run is over. `places`: of each picture that is not cut up, the
     encoder token at whose place each of them stands [n]. `labels` [n]: what the method noted of each of a picture's
-    tokens, if it did.
+    tokens, if it did. `reels`: as the encoder's `Seen` has them.
     """
 
     eye: Eye
@@ -67,6 +69,7 @@ class Entered:
     fates: Callable[[], Fates]
     places: tuple[Tensor, ...] = ()
     labels: tuple[Tensor, ...] = ()
+    reels: tuple[Reel, ...] = ()
 
     def of(self, pictures: range) -> tuple[Tensor, ...]:
         """Return the tokens [n, D] of each of some pictures."""

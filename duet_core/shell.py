@@ -9,11 +9,12 @@ from typing import get_args
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from duet_core.clips import FrameRule, choose_frames, is_clip, parse_times, read_clip
+from duet_core.clips import FrameRule, choose_frames, is_clip, parse_times, read_clip, seconds_of
 from duet_core.cost import Cost
 from duet_core.devices import Attention, Quantize
 from duet_core.engine import Answer, Model, Picture, open_model
 from duet_core.errors import PictureError
+from duet_core.film import Film
 from duet_core.plan import Plan
 from duet_core.scenes import write_clips, write_scenes
 from duet_core.trace import Trace
@@ -69,7 +70,7 @@ def _open_subject(options: argparse.Namespace) -> Picture:
     clip = read_clip(options.subject)
     rule: FrameRule = "times" if options.at else options.choose
     chosen = choose_frames(clip, options.frames, rule, parse_times(options.at) if options.at else ())
-    return [clip.frames[number] for number in chosen]
+    return Film(tuple(clip.frames[number] for number in chosen), seconds_of(clip, chosen))
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -100,7 +101,7 @@ def report(full: Answer, reduced: Answer) -> str:
 def _frames(trace: Trace) -> str:
     """Say how many frames of a clip, or crops of a picture, the tokens are of."""
     parts = "crops" if trace.grid.crops else "frames"
-    return f" ({trace.grid.frames} {parts})" if trace.grid.frames > 1 else ""
+    return f" ({trace.grid.pictures} {parts})" if trace.grid.pictures > 1 else ""
 
 
 def _line(name: str, full: Cost, reduced: Cost, key: str, unit: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -14,7 +15,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from duet_core.cache import hidden_slots
+from duet_core.errors import ClipError
 from duet_core.tiling import Tiling
+
+
+@dataclass(frozen=True, slots=True)
+class Reel:
+    """One video: how many of the encoder's pictures it is, and the seconds from one of them to the next."""
+
+    pictures: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,8 @@ class Seen:
     again; `scale` is its 1/sqrt(Dh). `rows_cols`: the patches of each picture. `pixels` [I, 3, h, w]: what was seen, of
     encoders that could look at it again in another size (elsewhere empty). `tilings`: for a family that cuts pictures
     up, how; the I pictures here are then the crops of all of them. `real` [I, N] bool: which tokens of the encoder are
-    no padding, None where all are.
+    no padding, None where all are. `reels`: for a family whose positions tell time, which of the I pictures, one after
+    the other, are which video.
     """
 
     features: Tensor
@@ -37,11 +48,23 @@ class Seen:
     pixels: Tensor = field(default_factory=lambda: torch.empty(0))
     tilings: tuple[Tiling, ...] = ()
     real: Tensor | None = None
+    reels: tuple[Reel, ...] = ()
 
     @property
     def extra(self) -> int:
         """Tokens in front that are no patch: CLS, where there is one."""
         return self.features.shape[1] - self.rows_cols[0] * self.rows_cols[1]
+
+
+def reels_of(reels: Sequence[Reel], pictures: range) -> tuple[Reel, ...]:
+    """Return the videos that some of the encoder's pictures are; a ClipError where they end within one."""
+    starts = list(accumulate((reel.pictures for reel in reels), initial=0))
+    if reels and not {pictures.start, pictures.stop} <= set(starts):
+        raise ClipError(
+            f"The prompt has room for {len(pictures)} steps in time of its clips, which is no whole number of clips;"
+            " give whole clips."
+        )
+    return tuple(reel for reel, start in zip(reels, starts, strict=False) if start in pictures)
 
 
 @dataclass(frozen=True, slots=True)

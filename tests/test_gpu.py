@@ -20,7 +20,7 @@ from PIL import Image
 
 from app import gpu, zerogpu
 from app.duration import LEAST, MOST, gpu_seconds
-from app.film import Film
+from app.film import Film, frames_of
 from app.settings import Settings
 from app.shelf import Downloading
 from duet_core import errors
@@ -55,8 +55,7 @@ def test_a_job_crosses_whole(frames):
     sent = job(frames, exact=Plan(layers=(2, 4), keep=(0.5, 0)))
     came = crossed(sent)
     assert came == sent and crossed(SETTINGS) == SETTINGS
-    pictures = came.picture if frames else [came.picture]
-    assert all(picture.tobytes() == PICTURE.tobytes() for picture in pictures)
+    assert all(picture.tobytes() == PICTURE.tobytes() for picture in frames_of(came.subject))
 
 
 def test_every_event_of_a_run_crosses_whole():

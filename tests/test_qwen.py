@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2_5_VLForConditionalGeneration
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 import duet_core
 from duet_core import Plan, PlanError, boundary
@@ -18,6 +15,7 @@ from duet_core.methods import METHODS
 from duet_core.plan import Size
 from duet_core.trace import Fate
 from tests.conftest import GOLDEN
+from tests.qwen_folder import write_folder
 
 CHECKPOINT, ATOL, IMAGE = GOLDEN / "tiny_qwen25vl_hf", 1e-4, 990
 CASES = {
@@ -186,31 +184,10 @@ def test_pictures_tell_how_many_tokens_they_have(ours):
 # With a processor
 
 
-TEMPLATE = """{% for message in messages %}<|im_start|>{{ message['role'] }} {% for part in message['content'] %}\
-{% if part['type'] == 'text' %}{{ part['text'] }}{% else %}<|vision_start|><|image_pad|><|vision_end|>{% endif %}\
-{% endfor %}<|im_end|> {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant{% endif %}"""
-MARKS = ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
-MARK_IDS = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
-
-
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory, theirs) -> duet_core.Model:
-    """A folder as the published checkpoints are, without torchvision at hand."""
     folder = tmp_path_factory.mktemp("qwen")
-    words = ["<unk>", "</s>", "user", "assistant", "What", "is", "in", "the", "middle", "?"]
-    bare = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
-    bare.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="<unk>", eos_token="</s>")
-    tokenizer.add_special_tokens({"additional_special_tokens": list(MARKS)})
-    tokenizer.chat_template = TEMPLATE
-    theirs.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    kinds = {"image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2_5_VLProcessor"}
-    limits = {"min_pixels": 28 * 28 * 4, "max_pixels": 28 * 28 * 100, "patch_size": 14, "merge_size": 2}
-    (folder / "preprocessor_config.json").write_text(json.dumps(kinds | limits))
-    config = json.loads((folder / "config.json").read_text())
-    ids = {name: tokenizer.convert_tokens_to_ids(mark) for name, mark in zip(MARK_IDS, MARKS[2:], strict=True)}
-    (folder / "config.json").write_text(json.dumps(config | ids))
+    write_folder(folder, theirs)
     return duet_core.open_model(str(folder), device="cpu", dtype="float32")
 
 
@@ -227,11 +204,3 @@ def test_a_question_about_a_picture_of_any_shape(asked, size):
     assert len(answer.trace.fate) == answer.trace.full == rows * cols
     made = asked.prefill(asked.inputs(photo, "What is in the middle?"), Plan(method="none"))
     assert made.trace.full == rows * cols
-
-
-def test_a_clip_is_as_many_pictures_as_it_has_frames(asked):
-    frames = [Image.new("RGB", (168, 112), colour) for colour in ("red", "blue", "green")]
-    encoded = asked.encode(frames)
-    plan = asked.plan(reduction=0.5, encoded=encoded)
-    trace = asked.ask(encoded, "What is in the middle?", plan, max_new_tokens=1).trace
-    assert trace.grid.frames == 3 and abs(trace.average_tokens - 0.5 * trace.full) <= 1

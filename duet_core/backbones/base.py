@@ -18,7 +18,7 @@ from duet_core.cost import LayerShape
 from duet_core.errors import PlanError
 from duet_core.plan import Size
 from duet_core.tiling import Tiling
-from duet_core.vision import Evidence, Seen
+from duet_core.vision import Evidence, Reel, Seen
 
 Pixels = Mapping[str, Tensor]
 """What an image processor returns: `pixel_values` and whatever else says how to read them."""
@@ -109,8 +109,11 @@ class Backbone(ABC):
     def project(self, features: Tensor) -> Tensor:
         """Map encoder features [I, n, D] into the language model's space."""
 
-    def positions(self, ids: Tensor, rows_cols: tuple[int, int]) -> Tensor | None:
-        """Return the positions [3, T] of a whole prompt [T] where they are no mere count, and stay as they are."""
+    def positions(self, ids: Tensor, rows_cols: tuple[int, int], reels: Sequence[Reel] = ()) -> Tensor | None:
+        """Return the positions [3, T] of a whole prompt [T] where they are no mere count, and stay as they are.
+
+        `reels`: the videos in the prompt, where its visual tokens are not of pictures.
+        """
         return None
 
     # Language model, as the layer loop needs it

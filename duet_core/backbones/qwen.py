@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +18,20 @@ from transformers.vision_utils import (
 
 from duet_core.backbones.base import Backbone, Pixels
 from duet_core.backbones.eye import Eye
-from duet_core.errors import PictureError, PlanError
+from duet_core.errors import ClipError, PictureError, PlanError
 from duet_core.plan import Size
-from duet_core.vision import Evidence, Seen, merged_evidence
+from duet_core.vision import Evidence, Reel, Seen, merged_evidence
+
+_NAMES = {"image": ("pixel_values", "image_grid_thw"), "video": ("pixel_values_videos", "video_grid_thw")}
+_SECONDS = "second_per_grid_ts"
 
 
 @dataclass(frozen=True, slots=True)
 class Qwen(Backbone):
-    """One opened checkpoint of the family; frames of a clip are pictures to it.
+    """One opened checkpoint of the family; of a clip, it sees two frames in one.
 
     Stage 1 looks at what comes out of the 2 x 2 merger, so I pictures of one size have N merged tokens each and there
-    is no CLS.
+    is no CLS. The I pictures of clips are their steps in time, a pair of frames each: the encoder keeps them apart.
     """
 
     @property
@@ -36,14 +40,19 @@ class Qwen(Backbone):
         return self.model.config.vision_config.spatial_merge_size
 
     def eye(self, clip: bool) -> Eye:
-        """How the model takes in a picture or a clip: as many pictures as it has frames."""
-        return Eye(self.model.model.visual, "image", self.model.config.image_token_id, keeps_cls=False, in_place=True)
+        """How the model takes in a picture or a clip: each has its own token."""
+        config, tower = self.model.config, self.model.model.visual
+        if clip:
+            span = config.vision_config.temporal_patch_size
+            return Eye(tower, "video", config.video_token_id, keeps_cls=False, in_place=True, span=span)
+        return Eye(tower, "image", config.image_token_id, keeps_cls=False, in_place=True)
 
     def rows_cols_of(self, pixels: Pixels) -> tuple[int, int]:
         """Return the visual tokens of every picture as (rows, columns); a PictureError where their sizes differ."""
-        grids = {tuple(row[1:]) for row in pixels["image_grid_thw"].tolist()}
+        what, grid = ("clips", "video_grid_thw") if "video_grid_thw" in pixels else ("pictures", "image_grid_thw")
+        grids = {tuple(row[1:]) for row in pixels[grid].tolist()}
         if len(grids) != 1:
-            raise PictureError(f"The pictures of a batch have {len(grids)} different sizes; give pictures of one size.")
+            raise PictureError(f"The {what} of a batch have {len(grids)} different sizes; give {what} of one size.")
         rows, cols = grids.pop()
         return rows // self.merge_size, cols // self.merge_size
 
@@ -51,18 +60,32 @@ class Qwen(Backbone):
         """What a plan depends on; a PlanError without `rows_cols`, because pictures differ in them."""
         if rows_cols is None:
             raise PlanError("This model's pictures differ in their tokens; encode one and plan with encoded=... .")
-        return Size(rows_cols[0] * rows_cols[1], len(self.layers), 1 if frames is None else frames)
+        pictures = 1 if frames is None else self.eye(clip=True).pictures(frames)
+        return Size(rows_cols[0] * rows_cols[1], len(self.layers), pictures)
 
     def prepared(self, eye: Eye, pixels: Pixels) -> dict[str, Tensor]:
-        """Return pixels and grids on the model's device."""
-        values = pixels["pixel_values"].to(self.device, self.dtype)
-        return {"pixel_values": values, "image_grid_thw": pixels["image_grid_thw"].to(self.device)}
+        """Return pixels and grids, and the seconds between a clip's steps in time, on the model's device."""
+        values, grid = _NAMES[eye.medium]
+        if pixels.get(grid) is None or int(pixels[grid].prod(1).sum()) != len(pixels[values]):
+            raise PictureError(
+                f"The inputs' {grid} does not tell how their {len(pixels[values])} patches lie; give both as the"
+                " processor returns them."
+            )
+        given = {values: pixels[values].to(self.device, self.dtype), grid: pixels[grid].to(self.device)}
+        seconds = pixels.get(_SECONDS) if eye.medium == "video" else None
+        return given if seconds is None else given | {_SECONDS: torch.as_tensor(seconds).to(self.device)}
 
     def see(self, eye: Eye, pixels: Pixels) -> Seen:
-        """Run the encoder on `pixel_values` [patches, values] of the pictures in `image_grid_thw` [I, 3]."""
+        """Run the encoder on the `pixel_values` [patches, values] of the pictures in `image_grid_thw` [I, 3].
+
+        Or on the `pixel_values_videos` of the clips in `video_grid_thw` [B, 3], whose steps in time count as pictures;
+        `second_per_grid_ts` [B] lie between those, a second if nothing tells.
+        """
         given = self.prepared(eye, pixels)
-        grid, rows_cols = given["image_grid_thw"], self.rows_cols_of(given)
-        hidden, order, passes = _laid_out(eye.tower, given["pixel_values"], grid)
+        values, grid = (given[name] for name in _NAMES[eye.medium])
+        rows_cols, reels = self.rows_cols_of(given), _reels(given) if eye.medium == "video" else ()
+        grid = grid.repeat_interleave(grid[:, 0], dim=0).index_fill(1, grid.new_tensor([0]), 1)  # (I, 3)
+        hidden, order, passes = _laid_out(eye.tower, values, grid)
         last = len(eye.tower.blocks) - 1
         for number, block in enumerate(eye.tower.blocks[:last]):
             hidden = block(hidden, **passes(number))
@@ -74,7 +97,7 @@ class Qwen(Backbone):
         )
         features = merged.view(pictures, tokens, -1)  # (I, N, D)
         scale = eye.tower.blocks[last].attn.scaling
-        return Seen(features, query.transpose(1, 2), keys.transpose(1, 2), scale, rows_cols)
+        return Seen(features, query.transpose(1, 2), keys.transpose(1, 2), scale, rows_cols, reels=reels)
 
     def evidence(self, seen: Seen) -> Evidence:
         """Score every merged token: how much attention its patches receive, and their keys, both in the mean."""
@@ -84,12 +107,24 @@ class Qwen(Backbone):
         """Return the features as they are: the merger has mapped them."""
         return features
 
-    def positions(self, ids: Tensor, rows_cols: tuple[int, int]) -> Tensor:
+    def positions(self, ids: Tensor, rows_cols: tuple[int, int], reels: Sequence[Reel] = ()) -> Tensor:
         """Return the positions [3, T] (time, height, width) of a whole prompt [T], as transformers numbers them."""
-        shown = (ids == self.model.config.image_token_id).int()
-        pictures = int(shown.sum()) // (rows_cols[0] * rows_cols[1])
-        grid = torch.tensor([[1, *(side * self.merge_size for side in rows_cols)]] * pictures)
-        return self.model.model.get_rope_index(ids[None], shown[None], image_grid_thw=grid)[0][:, 0]
+        eye = self.eye(clip=bool(reels))
+        shown = (ids == eye.token).int()
+        steps = [reel.pictures for reel in reels] or [1] * (int(shown.sum()) // (rows_cols[0] * rows_cols[1]))
+        sides = [side * self.merge_size for side in rows_cols]
+        given = {_NAMES[eye.medium][1]: torch.tensor([[own, *sides] for own in steps])}
+        kinds, seconds = shown * (2 if reels else 1), [reel.seconds for reel in reels]
+        return self.model.model.get_rope_index(ids[None], kinds[None], **given, second_per_grid_ts=seconds)[0][:, 0]
+
+
+def _reels(given: Pixels) -> tuple[Reel, ...]:
+    """Return how long each clip is; a ClipError where the seconds are not one for each."""
+    steps = given["video_grid_thw"][:, 0].tolist()
+    seconds = given[_SECONDS].flatten().tolist() if _SECONDS in given else [1.0] * len(steps)
+    if len(seconds) != len(steps):
+        raise ClipError(f"The inputs have {len(seconds)} second_per_grid_ts for {len(steps)} clips; give one for each.")
+    return tuple(Reel(*own) for own in zip(steps, seconds, strict=True))
 
 
 def _laid_out(tower: Any, pixels: Tensor, grid: Tensor) -> tuple[Tensor, Tensor, Any]:
