@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -66,6 +66,25 @@ class Tokens:
     positions: Tensor | None = None
     labels: list[Tensor] | None = None
     shapes: list[tuple[int, int, int]] | None = None
+
+    def to(self, device: torch.device) -> Tokens:
+        """Return the same tokens with all that belongs to them on a device; themselves where they are there."""
+        if self.hidden.device == device:
+            return self
+
+        def moved(values: list[Tensor]) -> list[Tensor]:
+            return [own.to(device) for own in values]
+
+        return replace(
+            self,
+            hidden=self.hidden.to(device),
+            visual=moved(self.visual),
+            text=moved(self.text),
+            queries=moved(self.queries),
+            origin=moved(self.origin),
+            positions=None if self.positions is None else self.positions.to(device),
+            labels=None if self.labels is None else moved(self.labels),
+        )
 
     def states(self) -> list[Tensor]:
         """Return the hidden states [n, D] of each sample's visual tokens."""
@@ -155,9 +174,8 @@ class Boundary:
 
     def last(self, back: bool = False) -> list[Tensor]:
         """Return per sample the attention [n] fp32 of the last token to the visual ones, in the mean over heads."""
-        ends = [
-            visual.new_tensor([length - 1]) for visual, length in zip(self.now.visual, self.now.lengths, strict=True)
-        ]
+        pairs = zip(self.now.visual, self.now.lengths, strict=True)
+        ends = [visual.new_full((1,), length - 1) for visual, length in pairs]
         return [self.rows(own, ends[own], back).mean(0)[0, self.now.visual[own]] for own in self.samples]
 
     @torch.no_grad()
@@ -183,7 +201,7 @@ class Boundary:
             hidden = self.now.hidden[sample : sample + 1, :length].clone().requires_grad_()  # (1, T, D)
             rotary = tuple(part[sample % len(part), None, :length].clone() for part in self.rotary)
             made = run(self.stack.layers[self.layer], hidden, rotary, _causal(self.stack, hidden), None)
-            (slope,) = torch.autograd.grad(loss(made[0]), hidden)
+            (slope,) = torch.autograd.grad(loss(made[0].to(hidden.device)), hidden)
         return slope[0, self.now.visual[sample]]
 
 

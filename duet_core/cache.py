@@ -38,6 +38,7 @@ def _roomier(buffer: Tensor, needed: int) -> Tensor:
 
 def _picked(buffer: Tensor, slots: list[Tensor]) -> Tensor:
     """Gather each sample's slots of [B, Hkv, capacity, dh]; shorter ones are padded with zeros."""
+    slots = [own.to(buffer.device) for own in slots]
     rows = [sample[:, own].transpose(0, 1) for sample, own in zip(buffer, slots, strict=True)]  # (k, Hkv, dh) each
     return nn.utils.rnn.pad_sequence(rows, batch_first=True).transpose(1, 2).contiguous()  # (B, Hkv, k, dh)
 

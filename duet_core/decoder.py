@@ -96,9 +96,17 @@ def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, c
                 rotary, mask = _shorter(stack, tokens, rotary, mask)
         passed.note(tokens)
         with watch.span("prefill"):
-            before, tokens = tokens, replace(tokens, hidden=run_layer(layer, tokens.hidden, rotary, mask, cache))
+            hidden = run_layer(layer, tokens.hidden, rotary, mask, cache)
+            before, first = tokens.to(hidden.device), first.to(hidden.device)  # the layer may compute elsewhere
+            tokens, (rotary, mask) = replace(before, hidden=hidden), _moved(rotary, mask, hidden.device)
     passed.tokens = tokens
     return passed
+
+
+def _moved(rotary: Rotary, mask: Tensor | None, device: torch.device) -> tuple[Rotary, Tensor | None]:
+    """Return RoPE and mask on a device."""
+    cos, sin = rotary
+    return (cos.to(device), sin.to(device)), None if mask is None else mask.to(device)
 
 
 def prefill(
@@ -139,7 +147,8 @@ def _trimmed(cache: KVCache, passed: Passed, layer: int) -> list[int]:
     """Take the visual tokens that did not reach the end out of a layer's cache; returns what is left per sample."""
     kept = []
     for sample, length in enumerate(passed.lengths[layer]):
-        stayed = torch.isin(passed.origin[layer][sample], passed.origin[-1][sample])
+        origin = passed.origin[layer][sample]
+        stayed = torch.isin(origin, passed.origin[-1][sample].to(origin.device))
         gone = torch.zeros(length, dtype=torch.bool, device=stayed.device)
         gone[passed.visual[layer][sample]] = ~stayed
         many = length - len(stayed) + len(passed.origin[-1][sample])
@@ -214,9 +223,9 @@ def _positions(stack: Stack, tokens: Tokens) -> tuple[Rotary, Tensor | None]:
     """Return RoPE for all positions and, where attention needs one, the causal mask [1, 1, T, T]."""
     hidden = tokens.hidden
     mask = causal_mask(hidden) if stack.needs_causal_mask else None
-    if tokens.positions is not None:
-        return stack.rotary(_plain(tokens.positions), hidden), mask
-    return stack.rotary(torch.arange(hidden.shape[1], device=hidden.device).unsqueeze(0), hidden), mask
+    places = torch.arange(hidden.shape[1], device=hidden.device).unsqueeze(0)
+    rotary = stack.rotary(places if tokens.positions is None else _plain(tokens.positions), hidden)
+    return _moved(rotary, mask, hidden.device)
 
 
 def _shorter(stack: Stack, tokens: Tokens, rotary: Rotary, mask: Tensor | None) -> tuple[Rotary, Tensor | None]:
@@ -225,7 +234,7 @@ def _shorter(stack: Stack, tokens: Tokens, rotary: Rotary, mask: Tensor | None) 
     mask = None if mask is None else mask[..., :length, :length]
     if tokens.positions is None:
         return (cos[:, :length], sin[:, :length]), mask
-    return stack.rotary(_plain(tokens.positions), tokens.hidden), mask
+    return _moved(stack.rotary(_plain(tokens.positions), tokens.hidden), mask, tokens.hidden.device)
 
 
 def _cached_mask(lengths: Sequence[int], step: int, like: Tensor) -> Tensor | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
+from torch import nn
 
 from duet_core.errors import ModelError
 
@@ -18,12 +19,16 @@ _DEVICES = "auto, cpu, cuda, cuda:N or mps"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and in which form weights are to be opened. `attention`: transformers' name of its implementation."""
+    """Where and in which form weights are to be opened. `attention`: transformers' name of its implementation.
+
+    `beside`: the other GPUs, over which a model too large for one may be spread.
+    """
 
     device: torch.device
     dtype: torch.dtype
     quantize: str | None = None
     attention: str = "sdpa"
+    beside: tuple[torch.device, ...] = ()
 
 
 def choose_target(
@@ -32,7 +37,8 @@ def choose_target(
     """Return what was asked for, checked against this machine; a ModelError says what it lacks."""
     chosen = choose_device(device)
     _check_quantize(quantize, chosen)
-    return Target(chosen, choose_dtype(dtype, chosen), quantize, _choose_attention(attention, chosen))
+    beside = _gpus_beside(chosen) if device == "auto" else ()
+    return Target(chosen, choose_dtype(dtype, chosen), quantize, _choose_attention(attention, chosen), beside)
 
 
 def choose_device(device: str) -> torch.device:
@@ -54,6 +60,13 @@ def _best_device() -> torch.device:
         free = [torch.cuda.mem_get_info(number)[0] for number in range(torch.cuda.device_count())]
         return torch.device("cuda", free.index(max(free)))
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _gpus_beside(device: torch.device) -> tuple[torch.device, ...]:
+    """Return the other GPUs of this machine."""
+    if device.type != "cuda":
+        return ()
+    return tuple(torch.device("cuda", number) for number in range(torch.cuda.device_count()) if number != device.index)
 
 
 def _check_present(device: torch.device) -> None:
@@ -103,6 +116,16 @@ def _choose_attention(attention: str, device: torch.device) -> str:
     if not has_package("flash_attn"):
         raise ModelError("Flash attention needs the package flash_attn, which is not installed; choose sdpa.")
     return attention
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return where a module computes; its weights may lie elsewhere between calls, where accelerate has spread them."""
+    weights = next(module.parameters()).device
+    if weights.type != "meta" and not hasattr(module, "_hf_hook"):
+        return weights
+    hooks = (getattr(part, "_hf_hook", None) for part in module.modules())
+    places = (getattr(one, "execution_device", None) for hook in hooks for one in getattr(hook, "hooks", (hook,)))
+    return next((torch.device(place) for place in places if place is not None), weights)
 
 
 def has_package(name: str) -> bool:

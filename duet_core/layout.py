@@ -117,7 +117,7 @@ def lay_out(
     for request, tokens, places in zip(requests, visual, where, strict=True):
         text_ids = torch.tensor([request.ids[old] for old in places.moved], device=device)
         row = tokens.new_empty(places.length, tokens.shape[-1])  # (T, D)
-        row[torch.tensor(places.text, device=device)] = embed(text_ids).to(row.dtype)
+        row[torch.tensor(places.text, device=device)] = embed(text_ids).to(row)
         row[torch.tensor(places.visual, device=device)] = tokens
         rows.append(row)
 
@@ -132,5 +132,5 @@ def lay_out(
         text=tensors([places.text for places in where]),
         queries=tensors(queries),
         origin=tensors([range(len(places.visual)) for places in where]),
-        positions=None if positions is None else pad_positions(positions),
+        positions=None if positions is None else pad_positions(positions).to(device),
     )

@@ -22,7 +22,7 @@ def models(argv: list[str]) -> int:
     parser.add_argument("--dtype", default="auto")
     options = parser.parse_args(argv)
     target = choose_target(options.device, options.dtype)
-    print(models_table(suggested(), target, free_bytes(target.device)))
+    print(models_table(suggested(), target, sum(free_bytes(device) for device in (target.device, *target.beside))))
     return 0
 
 

@@ -17,7 +17,7 @@ from duet_core.devices import Target
 from duet_core.errors import ModelError, ModelTooLarge
 from duet_core.files import count_weights, read_config
 from duet_core.hub import Report, cached_folder, config_folder, download
-from duet_core.memory import check_fits, free_bytes
+from duet_core.memory import check_fits, free_bytes, needed_bytes
 
 _ENCODERS = ["vision_tower", "image_tower", "video_tower", "visual", "vision_model"]
 _AS_THEY_ARE = [*_ENCODERS, "multi_modal_projector", "connector", "lm_head"]
@@ -39,7 +39,14 @@ class Opening:
 
     def check_memory(self, spare: int = 0) -> None:
         """Raise ModelTooLarge unless it fits into what is free, with `spare` bytes that could be freed for it."""
-        check_fits(self.title, self.elements, self.target, free_bytes(self.target.device) + spare)
+        free = sum(free_bytes(device) for device in (self.target.device, *self.target.beside))
+        check_fits(self.title, self.elements, self.target, free + spare)
+
+    @property
+    def spread(self) -> bool:
+        """Whether it needs several GPUs, because one has no room for it."""
+        target = self.target
+        return bool(target.beside) and needed_bytes(self.elements, target) > free_bytes(target.device)
 
     def fits(self) -> bool:
         """Whether it fits into what is free now."""
@@ -119,7 +126,7 @@ def load_weights(opening: Opening) -> PreTrainedModel:
     title = opening.title
     try:
         opened: Any = AutoModelForImageTextToText.from_pretrained(
-            str(opening.place), output_loading_info=True, **_options(opening.target)
+            str(opening.place), output_loading_info=True, **_options(opening.target, opening.spread)
         )
     except ImportError as error:
         raise ModelError(f"{title} holds adapters, which need peft; install it with pip.") from error
@@ -139,11 +146,12 @@ def _check_found(found: dict[str, Any], title: str) -> None:
         raise ModelError(f"{title} lacks {len(missing)} of its weights, such as {missing[0]}; use a complete copy.")
 
 
-def _options(target: Target) -> dict[str, Any]:
+def _options(target: Target, spread: bool = False) -> dict[str, Any]:
     """Return what `from_pretrained` is told."""
     options: dict[str, Any] = {"dtype": target.dtype, "attn_implementation": target.attention}
     if target.device.type == "cuda":
-        options["device_map"] = {"": target.device}  # straight to the GPU, never a copy of all weights in RAM
+        # straight to the GPU, never a copy of all weights in RAM
+        options["device_map"] = "auto" if spread else {"": target.device}
     if target.quantize:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=target.quantize == "4bit",

@@ -148,7 +148,8 @@ def prefill(
             positions = [torch.arange(own.length, device=backbone.device)[None] for own in where]
         tokens = lay_out(requests, blocks, backbone.embed, where, plan.queries, positions)
         if entered.labels:
-            tokens.labels = [torch.cat(entered.labels[own.start : own.stop]) for _, own in pairs]
+            labels = (torch.cat(entered.labels[own.start : own.stop]) for _, own in pairs)
+            tokens.labels = [own.to(tokens.hidden.device) for own in labels]
         if entered.places:  # pictures in crops are no grid
             tokens.shapes = [(own.grid.frames, own.grid.rows, own.grid.cols) for own in samples]
     together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)

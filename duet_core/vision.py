@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from duet_core.cache import hidden_slots
+from duet_core.devices import device_of
 from duet_core.errors import ClipError
 from duet_core.tiling import Tiling
 
@@ -101,6 +102,7 @@ def run_layers(
 
 def _last_layer(layer: Any, hidden: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, float]:
     """Run the used layer step by step, through SDPA: its output, and the queries, keys and scale of its attention."""
+    hidden = hidden.to(device_of(layer))
     attention, normed = layer.self_attn, layer.layer_norm1(hidden)
     query, keys, values = (
         _heads(project(normed), attention.num_heads)  # (I, H, N, Dh)

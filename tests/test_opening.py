@@ -86,7 +86,9 @@ def gpus(monkeypatch):
 
 
 def test_auto_takes_the_gpu_with_most_free_memory(gpus):
-    assert choose_target() == Target(torch.device("cuda", 1), torch.bfloat16)
+    first, second = (torch.device("cuda", number) for number in range(2))
+    assert choose_target() == Target(second, torch.bfloat16, beside=(first,))
+    assert choose_target("cuda:1") == Target(second, torch.bfloat16)
     with pytest.raises(ModelError, match="'cuda:9' is not on this machine, which has only 2 CUDA devices"):
         choose_target("cuda:9")
 
@@ -134,6 +136,20 @@ def test_a_model_too_large_names_both_figures_and_what_would_fit():
     assert memory.remedies(7_063_427_072, GPU, 7_000_000_000)[0] == "open it with quantize 4bit"
     assert memory.remedies(7_063_427_072, CPU, 1_000_000_000) == ["choose a smaller model"]
     memory.check_fits("duet-mini", 9_304_832, CPU, 1_000_000_000)
+
+
+def test_a_model_too_large_for_one_gpu_is_spread_over_all(gpus):
+    """Nine billion bytes are free on the chosen GPU, five on the other."""
+    opened = opening.Opening("a model", "place", None, 2_000_000_000, choose_target())
+    assert not opened.spread and opening._options(opened.target, opened.spread)["device_map"] == {
+        "": torch.device("cuda", 1)
+    }
+    larger = replace(opened, elements=5_000_000_000)
+    larger.check_memory()
+    assert larger.spread and opening._options(larger.target, larger.spread)["device_map"] == "auto"
+    with pytest.raises(ModelTooLarge, match=r"14\.0 GB are free on CUDA"):
+        replace(opened, elements=9_000_000_000).check_memory()
+    assert not replace(larger, target=choose_target("cuda:1")).spread, "who names a GPU wants that one"
 
 
 def test_memory_is_checked_before_weights_are_read(monkeypatch):

@@ -15,6 +15,7 @@ from transformers.models.llama.modeling_llama import rotate_half
 from duet_core.backbones.eye import Eye
 from duet_core.boundary import Rotary
 from duet_core.cost import LayerShape
+from duet_core.devices import device_of
 from duet_core.errors import PlanError
 from duet_core.plan import Size
 from duet_core.tiling import Tiling
@@ -34,8 +35,8 @@ class Backbone(ABC):
 
     @property
     def device(self) -> torch.device:
-        """The device of the language model's first weights."""
-        return self.model.device
+        """The device that the model takes its inputs on."""
+        return device_of(self.model)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -142,12 +143,17 @@ class Backbone(ABC):
         return self.decoder.rotary_emb(like, position_ids=positions)
 
     def query_key(self, layer: Any, hidden: Tensor, rows: Tensor, rotary: Rotary) -> tuple[Tensor, Tensor]:
-        """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE."""
-        attention, (cos, sin) = layer.self_attn, rotary
-        normed = layer.input_layernorm(hidden)  # (T, D)
+        """Return (q [H, R, dh] of the rows, scaled, and k [Hkv, T, dh]) after norm, projections and RoPE.
+
+        They come back to where the hidden states are, wherever the layer's own weights lie.
+        """
+        attention, home = layer.self_attn, device_of(layer)
+        rows, cos, sin = rows.to(home), rotary[0].to(home), rotary[1].to(home)
+        normed = layer.input_layernorm(hidden.to(home))  # (T, D)
         q = attention.q_proj(normed[rows]).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (H, R, dh)
         k = attention.k_proj(normed).unflatten(-1, (-1, attention.head_dim)).transpose(0, 1)  # (Hkv, T, dh)
-        return _rotated(q, cos[rows], sin[rows]) * attention.scaling, _rotated(k, cos, sin)
+        q, k = _rotated(q, cos[rows], sin[rows]) * attention.scaling, _rotated(k, cos, sin)
+        return q.to(hidden.device), k.to(hidden.device)
 
     def normed(self, hidden: Tensor) -> Tensor:
         """Return hidden states [..., D] after the norm that follows the last layer."""

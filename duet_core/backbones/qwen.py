@@ -18,6 +18,7 @@ from transformers.vision_utils import (
 
 from duet_core.backbones.base import Backbone, Pixels
 from duet_core.backbones.eye import Eye
+from duet_core.devices import device_of
 from duet_core.errors import ClipError, PictureError, PlanError
 from duet_core.plan import Size
 from duet_core.vision import Evidence, Reel, Seen, merged_evidence
@@ -151,6 +152,7 @@ def _laid_out(tower: Any, pixels: Tensor, grid: Tensor) -> tuple[Tensor, Tensor,
 
 def _watched(block: Any, hidden: Tensor, cu_seqlens: Tensor, position_embeddings: Any, **_: Any) -> tuple[Tensor, ...]:
     """Run the last block step by step; returns its output and the queries and keys [patches, H, Dh] it made anyway."""
+    hidden, *position_embeddings = (part.to(device_of(block)) for part in (hidden, *position_embeddings))
     attention, normed = block.attn, block.norm1(hidden)
     query, keys, values = attention.qkv(normed).unflatten(-1, (3, attention.num_heads, -1)).unbind(1)
     query, keys = apply_rotary_pos_emb_vision(query, keys, *position_embeddings)
