@@ -1,4 +1,4 @@
-"""python -m duet_core bench accuracy | speed | floor | training | calibrate."""
+"""python -m duet_core bench accuracy | speed | floor | training | state | calibrate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from duet_core.bench.calibrate import measure_prior
 from duet_core.bench.exams import Exam
 from duet_core.bench.floor import floor_table, measure_floor
 from duet_core.bench.options import read_exams, read_options
-from duet_core.bench.report import Row, as_json, make_pairs, make_rows
+from duet_core.bench.report import Pair, Row, as_json, make_pairs, make_rows
 from duet_core.bench.speed import measure_speed, speed_table
 from duet_core.bench.tables import accuracy_tables
 from duet_core.engine import Model, open_model
@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
         "speed": _speed,
         "floor": _floor,
         "training": _training,
+        "state": _state,
         "calibrate": _calibrate,
     }
     table, report = benches[options.what](options)
@@ -42,12 +43,19 @@ def _accuracy(options: argparse.Namespace) -> tuple[str, object]:
     exams = read_exams(options)
     sheets = [sheet for name in options.model for sheet in _sheets(name, exams, options)]
     sheets.sort(key=lambda sheet: exams.index(sheet.exam))  # models side by side in each exam
-    rows, pairs = make_rows(sheets), make_pairs(sheets)
+    about = {name: getattr(options, name) for name in ("seed", "n", "groups", "style", "device", "dtype")}
+    return _reported(sheets, make_pairs(sheets), options, about)
+
+
+def _reported(
+    sheets: list[Sheet], pairs: list[Pair], options: argparse.Namespace, about: dict[str, object]
+) -> tuple[str, object]:
+    """Write table and plot where asked for; returns the table and the whole report."""
+    rows = make_rows(sheets)
     table = accuracy_tables(rows, pairs)
     if options.table:
         options.table.write_text(table + "\n")
     _plot(rows, options)
-    about = {name: getattr(options, name) for name in ("seed", "n", "groups", "style", "device", "dtype")}
     return table, as_json(rows, pairs, options.command, about)
 
 
@@ -92,6 +100,13 @@ def _training(options: argparse.Namespace) -> tuple[str, object]:
     model = open_model(options.model[0], options.device, options.dtype)
     report = measure_training(model, _token_budgets(model, options), options.batch, options.n, options.seed)
     return training_table(report), report
+
+
+def _state(options: argparse.Namespace) -> tuple[str, object]:
+    from duet_core.bench.state import BY_TEXT, READING, measure_state  # here, as only this bench needs the hybrid
+
+    sheets = measure_state(options.model[0], options.budgets, options.n, options.seed)
+    return _reported(sheets, make_pairs(sheets, BY_TEXT), options, {"n": options.n, "seed": options.seed, **READING})
 
 
 def _calibrate(options: argparse.Namespace) -> tuple[str, object]:

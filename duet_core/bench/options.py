@@ -14,8 +14,10 @@ from duet_core.methods import find_method, offered
 from duet_core.plan import Stages
 from duet_core.scenes import FIRST_TRAINING_SEED, STYLES
 
-BENCHES = ("accuracy", "speed", "floor", "training", "calibrate")
-_DEFAULT_N = {"accuracy": 200, "speed": 15, "floor": 5, "training": 5, "calibrate": 200}
+BENCHES = ("accuracy", "speed", "floor", "training", "state", "calibrate")
+_DEFAULT_N = {"accuracy": 200, "speed": 15, "floor": 5, "training": 5, "state": 200, "calibrate": 200}
+_DEFAULT_MODEL = {"state": "duet-hybrid"}
+_DEFAULT_BUDGETS = {"state": "full,50%,75%,85%"}
 _DEFAULT_METHODS = {"accuracy": "duet,random,uniform"}
 _MOST = FEWEST * GROUP_SEEDS
 
@@ -40,10 +42,13 @@ def read_options(argv: list[str], description: str | None) -> argparse.Namespace
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--seed", type=int, default=0, help="of the first scene")
     parser.add_argument(
-        "--n", type=int, help="questions in each group of scenes (accuracy), pictures (calibrate), or runs"
+        "--n",
+        type=int,
+        help="questions in each group of scenes (accuracy), clips (state), pictures (calibrate), or runs",
     )
     parser.add_argument(
-        "--budgets", default="full,192,128,64", help="full, visual tokens per frame, or reductions as 53%%"
+        "--budgets",
+        help="full, visual tokens per frame, or reductions as 53%% (default: full,192,128,64; state: half to 85%%)",
     )
     parser.add_argument("--methods", help="some methods, or all (default: duet,random,uniform; speed: duet)")
     parser.add_argument("--stages", default="both", help="accuracy: some of both,1,2: what each stage costs by itself")
@@ -62,9 +67,9 @@ def read_options(argv: list[str], description: str | None) -> argparse.Namespace
 
 def _checked(options: argparse.Namespace) -> argparse.Namespace:
     """Complete the options and check what needs no model, so that no long run ends in a wrong path."""
-    options.model = list(dict.fromkeys(options.model or ["duet-mini"]))
+    options.model = list(dict.fromkeys(options.model or [_DEFAULT_MODEL.get(options.what, "duet-mini")]))
     options.n = _DEFAULT_N[options.what] if options.n is None else options.n
-    options.methods, options.budgets = _methods(options), _split(options.budgets)
+    options.methods, options.budgets = _methods(options), _split(_budgets(options))
     options.stages = _known(options.stages, get_args(Stages), "stage")
     _check_numbers(options)
     _check_files(options)
@@ -81,6 +86,12 @@ def _methods(options: argparse.Namespace) -> list[str]:
     if options.methods == "all":
         return [name for name in offered(bundled_folders()) if name != "none"]
     return _split(options.methods or _DEFAULT_METHODS.get(options.what, "duet"))
+
+
+def _budgets(options: argparse.Namespace) -> str:
+    if options.budgets is None:
+        return _DEFAULT_BUDGETS.get(options.what, "full,192,128,64")
+    return options.budgets
 
 
 def _split(text: str) -> list[str]:

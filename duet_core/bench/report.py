@@ -121,18 +121,19 @@ def _ratio(one: np.ndarray, other: np.ndarray, _total: np.ndarray) -> Interval |
     return ratio(one, other)
 
 
-def make_pairs(sheets: Sequence[Sheet]) -> list[Pair]:
-    """Compare DUET with the other methods at its budget, and each further model with the first one, like with like."""
-    pairs = [_pair(one, other) for one in sheets for other in sheets if _meet(one, other, sheets[0].model)]
+def make_pairs(sheets: Sequence[Sheet], ours: str = "duet") -> list[Pair]:
+    """Compare our method with the others at its budget, and each further model with the first one, like with like."""
+    first = sheets[0].model
+    pairs = [_pair(one, other) for one in sheets for other in sheets if _meet(one, other, first, ours)]
     return sorted(pairs, key=lambda pair: pair.model != pair.other_model)
 
 
-def _meet(one: Sheet, other: Sheet, first_model: str) -> bool:
+def _meet(one: Sheet, other: Sheet, first_model: str, ours: str) -> bool:
     if (one.exam, one.contestant.budget) != (other.exam, other.contestant.budget):
         return False
     methods = one.contestant.method, other.contestant.method
     if one.model == other.model:
-        return methods[0] == "duet" != methods[1]
+        return methods[0] == ours != methods[1]
     return other.model == first_model and methods[0] == methods[1]
 
 

@@ -1,4 +1,4 @@
-"""The shell command `train`: the bundled model's recipe, fine-tuning of any supported model, plots of their logs."""
+"""The shell command `train`: the bundled model's recipe, fine-tuning of any supported model, a tiny hybrid, plots."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _WHAT = {
         "duet_core.train.field",
         "train the module of QueCC or VQ-Attn before a frozen duet-mini",
     ),
+    "hybrid": ("duet_core.train.hybrid", "train the tiny hybrid and its attention-only twin for bench state"),
     "plot": ("duet_core.train.plots", "draw loss and accuracy from the log of a training"),
 }
 
