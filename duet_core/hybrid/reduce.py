@@ -35,7 +35,7 @@ def schedule(share: float, layers: int, tokens: int) -> tuple[int, ...]:
     for _ in range(_HALVINGS):
         scale = (low + high) / 2
         low, high = (scale, high) if sum(min(1.0, scale * own) * tokens for own in line) < wanted else (low, scale)
-    return tokens, *_whole([min(1.0, high * own) * tokens for own in line])
+    return tokens, *_whole([min(1.0, high * own) * tokens for own in line], tokens)
 
 
 def cliff(share: float, layers: int, tokens: int) -> tuple[int, ...]:
@@ -43,10 +43,11 @@ def cliff(share: float, layers: int, tokens: int) -> tuple[int, ...]:
     return tuple(round(tokens * min(1.0, max(0.0, share * layers - layer))) for layer in range(layers))
 
 
-def _whole(counts: Sequence[float]) -> list[int]:
-    """Whole numbers whose sums from the first on stay within a half of those given."""
-    sums = torch.tensor([0.0, *counts], dtype=torch.float64).cumsum(0).round().int()
-    return sums.diff().tolist()
+def _whole(counts: Sequence[float], most: int) -> list[int]:
+    """Falling whole numbers with the same sum, rounded: the first of those below `most` are rounded up."""
+    low, full = [int(count) for count in counts], sum(count >= most for count in counts)
+    up = round(sum(counts)) - sum(low)
+    return [own + (full <= number < full + up) for number, own in enumerate(low)]
 
 
 class Prompt(NamedTuple):
