@@ -116,9 +116,10 @@ def lay_out(
     rows = []
     for request, tokens, places in zip(requests, visual, where, strict=True):
         text_ids = torch.tensor([request.ids[old] for old in places.moved], device=device)
-        row = tokens.new_empty(places.length, tokens.shape[-1])  # (T, D)
-        row[torch.tensor(places.text, device=device)] = embed(text_ids).to(row)
-        row[torch.tensor(places.visual, device=device)] = tokens
+        text = embed(text_ids)
+        row = tokens.new_empty(places.length, tokens.shape[-1], dtype=text.dtype)  # (T, D)
+        row[torch.tensor(places.text, device=device)] = text.to(device)
+        row[torch.tensor(places.visual, device=device)] = tokens.to(row)
         rows.append(row)
 
     def tensors(lists: Sequence[Sequence[int]]) -> list[Tensor]:

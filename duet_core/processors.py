@@ -32,6 +32,13 @@ class PlainProcessor:
             tokenize=False,
         )
 
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the parts into a folder, from which they open again."""
+        self.image_processor.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        if self.chat_template is not None:
+            (Path(folder) / _TEMPLATES[0]).write_text(self.chat_template, encoding="utf-8")
+
 
 def load_processor(place: str) -> Any | None:
     """Open the processor at a folder or hub name; None where there is none (prefill and generate still work)."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from duet_core import decoder
 from duet_core.backbones import Backbone, Eye
+from duet_core.boundary import Tokens
 from duet_core.cost import Cost, kv_bytes, prefill_flops
 from duet_core.crops import Group, choose, entry_order, fates_of, left_of, whole_fates
 from duet_core.grid import Grid
@@ -55,8 +56,7 @@ def _grid(eye: Eye, seen: Seen, pictures: range) -> Grid:
     return Grid(len(pictures), *seen.rows_cols, side, (0, 0, *side), homes=eye.homes(len(pictures) * eye.span))
 
 
-@torch.inference_mode()
-def enter(
+def admit(
     backbone: Backbone,
     eye: Eye,
     seen: Seen,
@@ -65,15 +65,18 @@ def enter(
     requests: Sequence[Request],
     samples: Sequence[Sample],
 ) -> Entered:
-    """Run stage 1 and the projector on the pictures of all samples; `requests` are what is asked about them."""
+    """Run stage 1 and the projector on the pictures of all samples; `requests` are what is asked about them.
+
+    Gradients flow to what enters, never to what a method chooses by.
+    """
     plan.check(len(backbone.layers))
     method = build_method(plan)
     look = Look(
         seen,
-        partial(backbone.evidence, seen),
-        backbone.project,
+        torch.no_grad()(partial(backbone.evidence, seen)),
+        torch.no_grad()(backbone.project),
         _groups(seen, samples),
-        lambda: [_question(backbone, eye, request) for request in requests],
+        torch.no_grad()(lambda: [_question(backbone, eye, request) for request in requests]),
         partial(backbone.see_again, eye, seen),
         learnt=lambda method, file: find_learnt(method, backbone.folder, file),
     )
@@ -88,6 +91,9 @@ def enter(
     blocks, places = selection.real(visual), selection.real(selection.places)  # (n, D), (n,) each
     labels = () if selection.labels is None else selection.real(selection.labels)
     return Entered(eye, seen.rows_cols, blocks, full, parts, selection.fates, places, labels, seen.reels)
+
+
+enter = torch.inference_mode()(admit)  # the same, for those who only ask
 
 
 def _groups(seen: Seen, samples: Sequence[Sample]) -> tuple[range, ...]:
@@ -128,6 +134,25 @@ def _question(backbone: Backbone, eye: Eye, request: Request) -> Tensor:
     return backbone.embed(torch.tensor([request.ids[at] for at in places], device=backbone.device))
 
 
+def sequences(
+    backbone: Backbone, entered: Entered, requests: Sequence[Request], samples: Sequence[Sample], plan: Plan
+) -> tuple[Tokens, list[Places]]:
+    """Return the prompts with what entered in them, as the language model takes them, and where everything went."""
+    pairs = [(request.ids, own.pictures) for request, own in zip(requests, samples, strict=True)]
+    where = [place(ids, entered.eye.token, entered.full(own), entered.counts(own)) for ids, own in pairs]
+    blocks = [torch.cat(entered.of(own)) for _, own in pairs]  # (n, D) each
+    positions = _positions(backbone, entered, requests, samples, where)
+    if positions is None and build_method(plan).positions == "original":
+        positions = [torch.arange(own.length, device=backbone.device)[None] for own in where]
+    tokens = lay_out(requests, blocks, backbone.embed, where, plan.queries, positions)
+    if entered.labels:
+        labels = (torch.cat(entered.labels[own.start : own.stop]) for _, own in pairs)
+        tokens.labels = [own.to(tokens.hidden.device) for own in labels]
+    if entered.places:  # pictures in crops are no grid
+        tokens.shapes = [(own.grid.frames, own.grid.rows, own.grid.cols) for own in samples]
+    return tokens, where
+
+
 @torch.inference_mode()
 def prefill(
     backbone: Backbone,
@@ -140,18 +165,7 @@ def prefill(
     """Run the language model over the prompts with stage 2; several samples may look at the same pictures."""
     method = build_method(plan)
     with watch.span("prefill"):
-        pairs = [(request.ids, own.pictures) for request, own in zip(requests, samples, strict=True)]
-        where = [place(ids, entered.eye.token, entered.full(own), entered.counts(own)) for ids, own in pairs]
-        blocks = [torch.cat(entered.of(own)) for _, own in pairs]  # (n, D) each
-        positions = _positions(backbone, entered, requests, samples, where)
-        if positions is None and method.positions == "original":
-            positions = [torch.arange(own.length, device=backbone.device)[None] for own in where]
-        tokens = lay_out(requests, blocks, backbone.embed, where, plan.queries, positions)
-        if entered.labels:
-            labels = (torch.cat(entered.labels[own.start : own.stop]) for _, own in pairs)
-            tokens.labels = [own.to(tokens.hidden.device) for own in labels]
-        if entered.places:  # pictures in crops are no grid
-            tokens.shapes = [(own.grid.frames, own.grid.rows, own.grid.cols) for own in samples]
+        tokens, _ = sequences(backbone, entered, requests, samples, plan)
     together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
     stack = SharedStart(backbone) if together else backbone
     state = decoder.prefill(stack, tokens, method.at_layer, watch, method.trims)

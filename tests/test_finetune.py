@@ -218,9 +218,10 @@ def test_what_is_kept_is_what_the_engine_keeps(mini, monkeypatch, queries):
     prompt = build_prompt(mini.processor, question.text, Shown("image", 1, 576))
     assert example.ids[: len(prompt.ids)] == prompt.ids and example.last == [len(prompt.ids) - 1]
     asked = [*prompt.salient, len(prompt.ids) - 1] if queries == "salient" else None
+    pixels = {"pixel_values": inputs["pixel_values"]}
     with torch.no_grad():
         mini.prefill(inputs, plan, asked)
-        ReducedLesson(mini.backbone)(inputs["pixel_values"], [example], plan, 1.0)
+        ReducedLesson(mini.backbone)([pixels], [example], [plan], 1.0)
     (entered, run), (learnt, lesson) = runs
     torch.testing.assert_close(learnt.hidden[0, learnt.visual[0]], entered.hidden[0, entered.visual[0]])
     assert lesson.visual_counts == run.visual_counts and len(lesson.cuts) == 2
@@ -231,10 +232,10 @@ def test_what_is_kept_is_what_the_engine_keeps(mini, monkeypatch, queries):
 def test_with_all_tokens_the_loss_is_that_of_transformers(place, small):
     only = make_batch(small, read_conversations(place / "talk.json", place)[:1])
     example = only.examples[0]
-    loss, figures = ReducedLesson(small.backbone)(only.pixels, only.examples, small.plan("none"), example.targets)
+    loss, figures = ReducedLesson(small.backbone)(only.pixels, only.examples, [small.plan("none")], example.targets)
     ids = torch.tensor([[*example.ids, 2]])
     labels = torch.tensor([[IGNORED, *example.labels]])
-    theirs = small.backbone.model(input_ids=ids, pixel_values=only.pixels, labels=labels).loss
+    theirs = small.backbone.model(input_ids=ids, **only.pixels[0], labels=labels).loss
     torch.testing.assert_close(loss, theirs, atol=1e-4, rtol=0)
     assert figures["visual_tokens"] == 576
 
@@ -242,8 +243,8 @@ def test_with_all_tokens_the_loss_is_that_of_transformers(place, small):
 @pytest.mark.parametrize("stages", ["both", "1", "2"])
 def test_a_batch_costs_what_its_samples_cost(small, batch, stages):
     lesson, plan = ReducedLesson(small.backbone), small.plan(budget=128).only(stages)
-    together, _ = lesson(batch.pixels, batch.examples, plan, batch.targets)
-    parts = [lesson(batch.pixels[n : n + 1], [one], plan, 1.0)[0] for n, one in enumerate(batch.examples)]
+    together, _ = lesson(batch.pixels, batch.examples, [plan] * 3, batch.targets)
+    parts = [lesson([own], [one], [plan], 1.0)[0] for own, one in zip(batch.pixels, batch.examples, strict=True)]
     assert len({len(one.ids) for one in batch.examples}) > 1
     torch.testing.assert_close(together, sum(parts) / batch.targets)
 
@@ -251,7 +252,7 @@ def test_a_batch_costs_what_its_samples_cost(small, batch, stages):
 def test_a_loss_that_is_no_number_ends_the_run(small, batch):
     small.backbone.model.lm_head.weight.data.fill_(float("nan"))
     with pytest.raises(ModelError, match="smaller learning rate"):
-        ReducedLesson(small.backbone)(batch.pixels, batch.examples, small.plan(budget=64), 1.0)
+        ReducedLesson(small.backbone)(batch.pixels, batch.examples, [small.plan(budget=64)] * 3, 1.0)
 
 
 # It learns
@@ -262,7 +263,7 @@ def test_gradients_reach_what_is_trained_and_nothing_else(small, batch, how):
     inner = small.backbone.model.model
     train_adapters(small.backbone, 2, "tiny") if how == "adapters" else train_all(small.backbone, how == "tower")
     lesson = ReducedLesson(small.backbone).train()
-    lesson(batch.pixels, batch.examples, small.plan(budget=128), batch.targets)[0].backward()
+    lesson(batch.pixels, batch.examples, [small.plan(budget=128)] * 3, batch.targets)[0].backward()
     reached = {name for name, weight in inner.named_parameters() if weight.grad is not None}
     assert reached == {name for name, weight in inner.named_parameters() if weight.requires_grad}
     assert any("multi_modal_projector" in name for name in reached)
@@ -279,7 +280,7 @@ def test_recomputing_gives_the_same_gradients(place, small, batch):
     for model in (small, other):
         train_all(model.backbone)
         lesson = ReducedLesson(model.backbone).train()
-        lesson(batch.pixels, batch.examples, model.plan(budget=128), batch.targets)[0].backward()
+        lesson(batch.pixels, batch.examples, [model.plan(budget=128)] * 3, batch.targets)[0].backward()
         grads.append([weight.grad for weight in trained(lesson)])
     torch.testing.assert_close(*grads)
 
@@ -368,8 +369,8 @@ def test_two_processes_go_on_where_one_stopped_and_learn_what_one_does(place, tm
 
 
 def test_sharded_layers_are_gathered_before_stage_2_scores(small, batch):
-    plan = small.plan(budget=128)
-    expected, _ = ReducedLesson(small.backbone)(batch.pixels, batch.examples, plan, 1.0)
+    plans = [small.plan(budget=128)] * 3
+    expected, _ = ReducedLesson(small.backbone)(batch.pixels, batch.examples, plans, 1.0)
     train_all(small.backbone)
     lesson = ReducedLesson(small.backbone)
     init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
@@ -377,7 +378,7 @@ def test_sharded_layers_are_gathered_before_stage_2_scores(small, batch):
         for layer in small.backbone.layers:
             fully_shard(layer)
         fully_shard(lesson)
-        loss, _ = lesson(batch.pixels, batch.examples, plan, 1.0)
+        loss, _ = lesson(batch.pixels, batch.examples, plans, 1.0)
         loss.backward()
     finally:
         destroy_process_group()

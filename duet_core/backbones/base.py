@@ -16,7 +16,7 @@ from duet_core.backbones.eye import Eye
 from duet_core.boundary import Rotary
 from duet_core.cost import LayerShape
 from duet_core.devices import device_of
-from duet_core.errors import PlanError
+from duet_core.errors import ModelError, PlanError
 from duet_core.plan import Size
 from duet_core.tiling import Tiling
 from duet_core.vision import Evidence, Reel, Seen
@@ -76,6 +76,27 @@ class Backbone(ABC):
         `rows_cols`: patches of one picture; a PlanError where pictures differ in them and none are given.
         """
 
+    @property
+    def has_cls(self) -> bool:
+        """Whether the encoder puts a CLS token before the patches."""
+        return False
+
+    @property
+    def one_size(self) -> bool:
+        """Whether all pictures have equally many tokens, so that `size` needs no picture."""
+        try:
+            self.size()
+        except PlanError:
+            return False
+        return True
+
+    def size_of(self, eye: Eye, pixels: Pixels) -> Size:
+        """What a plan for one picture depends on; `pixels` as the image processor returns them."""
+        tilings = self.tilings_of(eye, pixels)
+        if tilings:
+            return tilings[0].size(len(self.layers), int(self.has_cls))
+        return self.size(rows_cols=self.rows_cols_of(pixels))
+
     @abstractmethod
     def see(self, eye: Eye, pixels: Pixels) -> Seen:
         """Run an eye's encoder on I pictures, up to the layer whose output is used."""
@@ -116,6 +137,17 @@ class Backbone(ABC):
         `reels`: the videos in the prompt, where its visual tokens are not of pictures.
         """
         return None
+
+    # Parts, for those who train them
+
+    @property
+    def projector(self) -> nn.Module:
+        """What maps the encoder's features into the language model's space."""
+        return self.model.model.multi_modal_projector
+
+    def encoder_parts(self, eye: Eye) -> Sequence[nn.Module]:
+        """Return the modules of an eye's encoder that run before the projector; a ModelError where none are."""
+        raise ModelError("This model's vision encoder cannot be trained; train the other parts alone.")
 
     # Language model, as the layer loop needs it
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from duet_core.backbones.base import Backbone, Pixels
 from duet_core.backbones.eye import Eye, Medium
@@ -93,6 +93,11 @@ class Llava(Backbone):
         """How many of the encoder's layers run."""
         config = self.model.config
         return config.vision_feature_layer % (config.vision_config.num_hidden_layers + 1)
+
+    def encoder_parts(self, eye: Eye) -> list[nn.Module]:
+        """Return the embeddings, and the layers up to the one that is used."""
+        before = [eye.tower.pre_layrnorm] if self.has_cls else []
+        return [eye.tower.embeddings, *before, *eye.tower.encoder.layers[: self._depth]]
 
     def evidence(self, seen: Seen) -> Evidence:
         """Gather what stage 1 decides by."""

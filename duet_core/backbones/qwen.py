@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 from transformers.vision_utils import (
     get_vision_attention_seqlens,
@@ -103,6 +103,15 @@ class Qwen(Backbone):
     def evidence(self, seen: Seen) -> Evidence:
         """Score every merged token: how much attention its patches receive, and their keys, both in the mean."""
         return merged_evidence(seen, self.merge_size**2)
+
+    @property
+    def projector(self) -> nn.Module:
+        """The merger, which maps into the language model's space."""
+        return self.model.model.visual.merger
+
+    def encoder_parts(self, eye: Eye) -> list[nn.Module]:
+        """Return the embedding of patches, and all blocks."""
+        return [eye.tower.patch_embed, *eye.tower.blocks]
 
     def project(self, features: Tensor) -> Tensor:
         """Return the features as they are: the merger has mapped them."""

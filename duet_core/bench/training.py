@@ -17,8 +17,8 @@ from duet_core.pictures import pixels_of
 from duet_core.plan import Plan
 from duet_core.scenes import make_scene
 from duet_core.timing import Spread
-from duet_core.train.batches import Batch
-from duet_core.train.conversations import encode_turns
+from duet_core.train.batches import Batch, plans_for
+from duet_core.train.conversations import encode_turns, processor_of
 from duet_core.train.reduced import ReducedLesson
 from duet_core.train.weights import train_all, trained
 
@@ -46,8 +46,9 @@ def measure_training(model: Model, budgets: Sequence[float], batch: int, repeats
     more before them warms up. Projector and language model learn, on a copy of the weights. The shares pair steps of
     one round.
     """
-    plans = [model.plan("none"), *(model.plan(budget=budget) for budget in budgets)]
     given = _scenes(model, batch, seed)
+    reduced = [plans_for("duet", budget, "both", given.sizes) for budget in budgets]
+    plans = [[Plan(method="none")] * batch, *reduced]
     backbone = wrap(deepcopy(model.backbone.model))
     train_all(backbone)
     lesson = ReducedLesson(backbone).train()
@@ -64,15 +65,18 @@ def measure_training(model: Model, budgets: Sequence[float], batch: int, repeats
 def _scenes(model: Model, batch: int, seed: int) -> Batch:
     """Return the scenes from `seed` on with the first question of each."""
     scenes = [make_scene(number) for number in range(seed, seed + batch)]
-    examples = [encode_turns(model, [(scene.questions[0].text, scene.questions[0].answer)]) for scene in scenes]
-    processor = model.processor.image_processor  # type: ignore[union-attr]  # encode_turns has seen to it
-    return Batch(pixels_of(processor, [scene.image for scene in scenes])["pixel_values"], examples)
+    processor, eye = processor_of(model).image_processor, model.backbone.eye(clip=False)
+    pixels = [pixels_of(processor, [scene.image]) for scene in scenes]
+    sizes = [model.backbone.size_of(eye, own) for own in pixels]
+    asked = [[(scene.questions[0].text, scene.questions[0].answer)] for scene in scenes]
+    pairs = zip(asked, sizes, strict=True)
+    return Batch(pixels, sizes, [encode_turns(model, turns, size) for turns, size in pairs])
 
 
-def _step(lesson: ReducedLesson, optimiser: Optimizer, batch: Batch, plan: Plan) -> Timed:
+def _step(lesson: ReducedLesson, optimiser: Optimizer, batch: Batch, plans: Sequence[Plan]) -> Timed:
     """Take one step and time its parts; the gradients are dropped outside the clock."""
     marks = [_now(lesson)]
-    loss, _ = lesson(batch.pixels, batch.examples, plan, batch.targets)
+    loss, _ = lesson(batch.pixels, batch.examples, plans, batch.targets)
     marks.append(_now(lesson))
     loss.backward()
     marks.append(_now(lesson))

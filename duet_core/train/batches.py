@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from duet_core.engine import Model
 from duet_core.errors import PlanError
-from duet_core.plan import Plan, Stages
-from duet_core.train.conversations import Conversation, Example, encode
+from duet_core.methods import find_method
+from duet_core.plan import Plan, Size, Stages, target_budget
+from duet_core.train.conversations import Conversation, Example, encode, processor_of
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Samples with one picture each: `pixels` [B, 3, h, w] float, and their tokens."""
+    """Samples with one picture each: its `pixels` as the image processor returns them, its size, and its tokens."""
 
-    pixels: Tensor
+    pixels: list[dict[str, Tensor]]
+    sizes: list[Size]
     examples: list[Example]
 
     @property
@@ -32,9 +33,11 @@ class Batch:
 
 def make_batch(model: Model, conversations: Sequence[Conversation], longest: int | None = None) -> Batch:
     """Open the pictures and tokenise the texts; a ConversationError names an entry that cannot be used."""
-    examples = [encode(model, conversation, longest) for conversation in conversations]
-    processor = model.processor.image_processor  # type: ignore[union-attr]  # encode has seen to it
-    return Batch(torch.cat([conversation.pixels(processor) for conversation in conversations]), examples)
+    processor, eye = processor_of(model).image_processor, model.backbone.eye(clip=False)
+    pixels = [conversation.pixels(processor) for conversation in conversations]
+    sizes = [model.backbone.size_of(eye, own) for own in pixels]
+    pairs = zip(conversations, sizes, strict=True)
+    return Batch(pixels, sizes, [encode(model, conversation, longest, size) for conversation, size in pairs])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,13 @@ class Budgets:
         return int(np.random.default_rng((seed, step)).integers(self.low, self.high + 1))
 
 
-def plan_for(model: Model, method: str, budget: float, stages: Stages) -> Plan:
-    """The plan of a method for a budget, with both stages or with one of them alone."""
-    return model.plan(method, budget=budget).only(stages)
+def plan_for(method: str, budget: float, stages: Stages, size: Size) -> Plan:
+    """The plan of a method for a picture's budget, with both stages or with one of them alone."""
+    return find_method(method).schedule(target_budget(size, budget=budget), size).only(stages)
+
+
+def plans_for(method: str, budget: float, stages: Stages, sizes: Sequence[Size]) -> list[Plan]:
+    """The plan of each picture; one with fewer tokens than the budget keeps them all."""
+    within = {size: min(max(budget, size.parts), size.total) for size in sizes}
+    made = {size: plan_for(method, own, stages, size) for size, own in within.items()}
+    return [made[size] for size in sizes]

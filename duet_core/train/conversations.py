@@ -18,7 +18,7 @@ from torch import Tensor
 from duet_core.engine import Model
 from duet_core.errors import ConversationError, ModelError, PictureError, QuestionError
 from duet_core.pictures import pixels_of
-from duet_core.plan import Queries
+from duet_core.plan import Queries, Size
 from duet_core.prompt import Dialogue, Shown, build_dialogue
 
 IGNORED = -100
@@ -34,10 +34,10 @@ class Conversation:
     picture: Path
     turns: tuple[tuple[str, str], ...]
 
-    def pixels(self, processor: Any) -> Tensor:
-        """Return the picture [1, 3, h, w] as an image processor makes it; a ConversationError if it cannot be used."""
+    def pixels(self, processor: Any) -> dict[str, Tensor]:
+        """Return what an image processor makes of the picture; a ConversationError if it cannot be used."""
         try:
-            return pixels_of(processor, [ImageOps.exif_transpose(Image.open(self.picture))])["pixel_values"]
+            return pixels_of(processor, [ImageOps.exif_transpose(Image.open(self.picture))])
         except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
             raise ConversationError(
                 f"{self.name} names {self.picture}, which is no picture that can be read; give a PNG, JPEG or WebP."
@@ -119,10 +119,13 @@ def _text(name: str, turn: Any, number: int) -> str:
     return text
 
 
-def encode(model: Model, conversation: Conversation, longest: int | None = None) -> Example:
-    """Tokenise a conversation; what lies beyond `longest` tokens is cut off. A ConversationError says why not."""
+def encode(model: Model, conversation: Conversation, longest: int | None = None, size: Size | None = None) -> Example:
+    """Tokenise a conversation; what lies beyond `longest` tokens is cut off. A ConversationError says why not.
+
+    `size`: that of its picture, which may be left out where all pictures of the model have the same.
+    """
     try:
-        example = encode_turns(model, conversation.turns)
+        example = encode_turns(model, conversation.turns, size)
     except QuestionError as error:
         raise ConversationError(f"{conversation.name} cannot be used: {error}") from error
     example = example if longest is None else _cut(example, longest)
@@ -131,16 +134,21 @@ def encode(model: Model, conversation: Conversation, longest: int | None = None)
     return example
 
 
-def encode_turns(model: Model, turns: Sequence[tuple[str, str]]) -> Example:
-    """Tokenise questions and answers about one picture with the checkpoint's own template.
+def encode_turns(model: Model, turns: Sequence[tuple[str, str]], size: Size | None = None) -> Example:
+    """Tokenise questions and answers about a picture of a `size` with the checkpoint's own template.
 
     Up to the first answer they are the prompt that the engine makes of the first question.
     """
+    processor, eye = processor_of(model), model.backbone.eye(clip=False)
+    dialogue = build_dialogue(processor, turns, Shown.of(eye, 1, (size or model.size).tokens))
+    return _example(dialogue, processor.tokenizer, eye.token)
+
+
+def processor_of(model: Model) -> Any:
+    """Return the checkpoint's processor; a ModelError where it has none."""
     if model.processor is None:
         raise ModelError(f"The checkpoint {model.name} has no processor; add one to its folder to learn conversations.")
-    eye = model.backbone.eye(clip=False)
-    dialogue = build_dialogue(model.processor, turns, Shown.of(eye, 1, model.size.tokens))
-    return _example(dialogue, model.processor.tokenizer, eye.token)
+    return model.processor
 
 
 def _example(dialogue: Dialogue, tokenizer: Any, image_token: int) -> Example:

@@ -19,15 +19,15 @@ from typing import get_args
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 from transformers import AutoConfig
 
+from duet_core.backbones.base import Pixels
 from duet_core.checkpoint import locate
 from duet_core.engine import Model, open_model
-from duet_core.errors import ModelError, PlanError
+from duet_core.errors import ModelError
 from duet_core.methods import METHODS
 from duet_core.plan import Plan, Stages
-from duet_core.train.batches import Budgets, Feed, Share, make_batch, plan_for
+from duet_core.train.batches import Batch, Budgets, Feed, Share, make_batch, plan_for, plans_for
 from duet_core.train.conversations import Conversation, Example, read_conversations
 from duet_core.train.loop import Phase, Trainer
 from duet_core.train.reduced import ReducedLesson
@@ -50,7 +50,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=Path, required=True, help="folder of the fine-tuned model, or of its adapters")
     add("--runs", type=Path, help="log and checkpoint, to go on where a run stopped (default: OUT-run)")
     add("--method", choices=METHODS, default="duet")
-    add("--budget", type=Budgets.parse, default=Budgets(192, 192), help="tokens per layer: 192, or 64-300 to vary")
+    add(
+        "--budget",
+        type=Budgets.parse,
+        default=Budgets(192, 192),
+        help="tokens per layer: 192, or 64-300 to vary; where pictures differ, one that has fewer keeps them all",
+    )
     add("--stages", choices=get_args(Stages), default="both", help="both, or one stage of the method alone")
     add("--steps", type=int, help="default: every conversation once")
     add("--batch", type=int, default=16, help="samples per step, of all processes together")
@@ -114,7 +119,6 @@ def _settle(accelerator: Accelerator, options: argparse.Namespace) -> None:
 
 def _trainer(accelerator: Accelerator, model: Model, options: argparse.Namespace, steps: int) -> Trainer:
     """Choose what learns, and hand lesson and optimiser to accelerate."""
-    _check_size(model)
     if options.lora:
         train_adapters(model.backbone, options.lora, locate(options.model))
     else:
@@ -128,53 +132,44 @@ def _trainer(accelerator: Accelerator, model: Model, options: argparse.Namespace
     return Trainer.prepare(accelerator, lesson, [(optimiser, 1.0)], options.runs, warm_up)
 
 
-def _check_size(model: Model) -> None:
-    """Raise a ModelError where pictures differ in their tokens."""
-    try:
-        model.backbone.size()
-    except PlanError as error:
-        raise ModelError(
-            f"{model.name} gives every picture another number of tokens, which fine-tuning does not support yet; choose"
-            " a LLaVA checkpoint."
-        ) from error
-
-
-Given = tuple[Tensor, Sequence[Example], Plan, float]
+Given = tuple[Sequence[Pixels], Sequence[Example], Sequence[Plan], float]
 
 
 def _batches(
     accelerator: Accelerator, model: Model, feed: Feed, options: argparse.Namespace
 ) -> Callable[[Phase, int], Given]:
-    for budget in (options.budget.low, options.budget.high):  # what cannot be drawn is refused now
-        plan_for(model, options.method, budget, options.stages)
+    if model.backbone.one_size:
+        for budget in (options.budget.low, options.budget.high):  # what cannot be drawn is refused now
+            plan_for(options.method, budget, options.stages, model.size)
 
     def batch_of(_phase: Phase, step: int) -> Given:
         batch = feed(step)
         # Gradients are averaged over processes: with this count that is the mean over all labels of the batch.
         count = accelerator.reduce(torch.tensor(float(batch.targets), device=accelerator.device), "mean")
-        plan = plan_for(model, options.method, options.budget.draw(options.seed, step), options.stages)
-        return batch.pixels, batch.examples, plan, float(count)
+        budget = options.budget.draw(options.seed, step)
+        return batch.pixels, batch.examples, _plans(options, budget, batch), float(count)
 
     return batch_of
+
+
+def _plans(options: argparse.Namespace, budget: float, batch: Batch) -> list[Plan]:
+    return plans_for(options.method, budget, options.stages, batch.sizes)
 
 
 def _checks(
     trainer: Trainer, model: Model, held_out: Sequence[Conversation], options: argparse.Namespace
 ) -> Callable[[], dict[str, float]]:
     """Every process checks all of it, so that each runs as many forward passes as FSDP wants of it."""
-    plans = {
-        "all_tokens": Plan(method="none"),
-        "reduced": plan_for(model, options.method, options.budget.low, options.stages),
-    }
 
     @torch.no_grad()
     def check() -> dict[str, float]:
-        sums, count = dict.fromkeys(plans, 0.0), 0
+        sums, count = {"all_tokens": 0.0, "reduced": 0.0}, 0
         for first in range(0, len(held_out), options.batch):
             batch = make_batch(model, held_out[first : first + options.batch], _longest(model, options))
             count += batch.targets
-            for name, plan in plans.items():
-                sums[name] += float(trainer.module(batch.pixels, batch.examples, plan, 1.0)[0])
+            whole, reduced = [Plan(method="none")] * len(batch.sizes), _plans(options, options.budget.low, batch)
+            for name, plans in zip(sums, (whole, reduced), strict=True):
+                sums[name] += float(trainer.module(batch.pixels, batch.examples, plans, 1.0)[0])
         return {name: total / count for name, total in sums.items()}
 
     return check

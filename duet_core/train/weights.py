@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,25 +18,20 @@ from duet_core.errors import ModelError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_ADAPTED = (
-    r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-    r"|.*multi_modal_projector\.linear_\d+"
-)
+_ADAPTED = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 _SHARD = "5GB"
 _SHARED = "module."  # what torch puts before the names of a module that several processes train
 
 
 def train_all(backbone: Backbone, with_tower: bool = False) -> None:
-    """Train projector and language model, and the vision encoder up to the layer that is used if wanted."""
-    inner = backbone.model.model
-    backbone.model.requires_grad_(False)
-    for part in (inner.multi_modal_projector, inner.language_model, backbone.model.lm_head):
+    """Train projector and language model, and the vision encoder up to the layer that is used if wanted.
+
+    What ends a line of patches stays as it is: of a reduced picture, no lines enter.
+    """
+    model = backbone.model.requires_grad_(False)
+    tower = backbone.encoder_parts(backbone.eye(clip=False)) if with_tower else ()
+    for part in (backbone.projector, model.model.language_model, model.lm_head, *tower):
         part.requires_grad_(True)
-    if with_tower:
-        tower = backbone.eye(clip=False).tower
-        used = backbone.model.config.vision_feature_layer % (len(tower.encoder.layers) + 1)
-        for part in (tower.embeddings, tower.pre_layrnorm, *tower.encoder.layers[:used]):
-            part.requires_grad_(True)
 
 
 def train_adapters(backbone: Backbone, rank: int, base: str) -> None:
@@ -50,9 +46,16 @@ def train_adapters(backbone: Backbone, rank: int, base: str) -> None:
     model = backbone.model
     model.requires_grad_(False)
     model.name_or_path = str(Path(base).resolve()) if Path(base).is_dir() else base
-    model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=_ADAPTED))
+    adapted = "|".join([_ADAPTED, *map(re.escape, _projections(backbone))])
+    model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=adapted))
     for weight in trained(model):
         weight.data = weight.data.float()  # small steps get lost in half precision
+
+
+def _projections(backbone: Backbone) -> list[str]:
+    """Return the names that the projector's linear maps have in the model."""
+    own = {part for part in backbone.projector.modules() if isinstance(part, nn.Linear)}
+    return [name for name, part in backbone.model.named_modules() if part in own]
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:
