@@ -17,6 +17,8 @@ from duet_core.tiles import TILES
 
 LONGEST_ASPECT = 50  # a longer strip would be blown up to gigabytes by a processor that crops
 
+_NAMES = {"pixel_values_images": "pixel_values"}  # what Video-LLaVA's processor calls them
+
 
 def pixels_of(processor: Any, pictures: Sequence[Image.Image] | Film, clip: bool = False) -> dict[str, Tensor]:
     """Return what the checkpoint's image processor makes of pictures (padded where it can): `pixel_values` and more.
@@ -37,7 +39,8 @@ def pixels_of(processor: Any, pictures: Sequence[Image.Image] | Film, clip: bool
         uncut = processor(images=rgb, return_tensors="pt", image_grid_pinpoints=[[crop_edge(processor)] * 2])
         return {"pixel_values": uncut["pixel_values"][:, 0]}  # (F, 3, h, w): of each frame the crop with all of it
     padding = {"do_pad": True} if pads(processor) else {}
-    pixels = dict(processor(images=rgb, return_tensors="pt", **padding))
+    made = processor(images=rgb, return_tensors="pt", **padding)
+    pixels = {_NAMES.get(name, name): value for name, value in dict[str, Tensor](made).items()}
     return video_of(pixels, processor.temporal_patch_size, film.step) if clip and joins(processor) else pixels
 
 

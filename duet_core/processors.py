@@ -43,17 +43,18 @@ class PlainProcessor:
 def load_processor(place: str) -> Any | None:
     """Open the processor at a folder or hub name; None where there is none (prefill and generate still work)."""
     try:
-        return AutoProcessor.from_pretrained(place, backend="pil")
+        whole = AutoProcessor.from_pretrained(place, backend="pil")
     except ImportError:  # one of its parts, for clips, needs torchvision
         return _from_parts(place)
     except (OSError, ValueError, TypeError):
         return None
+    return whole if hasattr(whole, "image_processor") else _from_parts(place)  # a tokenizer alone, beside adapters
 
 
 def _from_parts(place: str) -> PlainProcessor | None:
     try:
         images = AutoImageProcessor.from_pretrained(place, backend="pil")
-        tokenizer, config = AutoTokenizer.from_pretrained(place), AutoConfig.from_pretrained(place)
+        tokenizer, config = AutoTokenizer.from_pretrained(place), AutoConfig.from_pretrained(_model_of(place))
     except (OSError, ValueError, TypeError, ImportError):
         return None
     image, video = (_mark(tokenizer, getattr(config, name, None)) for name in ("image_token_id", "video_token_id"))
@@ -62,6 +63,12 @@ def _from_parts(place: str) -> PlainProcessor | None:
 
 def _mark(tokenizer: Any, token: int | None) -> str | None:
     return None if token is None else str(tokenizer.convert_ids_to_tokens(token))
+
+
+def _model_of(place: str) -> str:
+    """Return where the configuration lies: that of adapters lies with the model that they were made for."""
+    adapters = Path(place) / "adapter_config.json"
+    return json.loads(adapters.read_text())["base_model_name_or_path"] if adapters.is_file() else place
 
 
 def _template(place: str) -> str | None:
