@@ -35,7 +35,6 @@ from duet_core.plan import Size
 from duet_core.processors import PlainProcessor
 from duet_core.tiles import Tiles, tiles_in
 from duet_core.trace import BEFORE_MODEL, Fate, Trace
-from duet_core.train.finetune import _check_size
 
 ATOL, EDGE, SIDE = 1e-4, 32, 4  # a tile of 32 x 32 pixels has 8 x 8 patches, which become 4 x 4 tokens
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -423,11 +422,6 @@ def test_the_shell_tells_of_a_picture_in_tiles(folder, tmp_path, capsys):
     asked = ["ask", str(tmp_path / "photo.png"), QUESTION, "--model", str(folder), "--device", "cpu", "--budget", "50"]
     assert main(asked) == 0
     assert "112 in all (7 crops)" in capsys.readouterr().out
-
-
-def test_fine_tuning_says_that_it_does_not_know_tiles(ours):
-    with pytest.raises(ModelError, match="another number of tokens"):
-        _check_size(ours)
 
 
 # Clips

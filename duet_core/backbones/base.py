@@ -18,6 +18,7 @@ from duet_core.cost import LayerShape
 from duet_core.devices import device_of
 from duet_core.errors import ModelError, PlanError
 from duet_core.plan import Size
+from duet_core.tiles import tiles_in
 from duet_core.tiling import Tiling
 from duet_core.vision import Evidence, Reel, Seen
 
@@ -95,7 +96,8 @@ class Backbone(ABC):
         tilings = self.tilings_of(eye, pixels)
         if tilings:
             return tilings[0].size(len(self.layers), int(self.has_cls))
-        return self.size(rows_cols=self.rows_cols_of(pixels))
+        tiles = tiles_in(pixels)
+        return self.size(tiles.count if tiles else None, self.rows_cols_of(pixels))
 
     @abstractmethod
     def see(self, eye: Eye, pixels: Pixels) -> Seen:

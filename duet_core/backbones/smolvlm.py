@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from duet_core.backbones.base import Backbone, Pixels
 from duet_core.backbones.eye import Eye
@@ -108,6 +108,15 @@ class SmolVLM(Backbone):
     def evidence(self, seen: Seen) -> Evidence:
         """Score every token: how much attention its patches receive, and their keys, both in the mean."""
         return merged_evidence(seen, self.shuffle**2)
+
+    @property
+    def projector(self) -> nn.Module:
+        """The connector."""
+        return self.model.model.connector
+
+    def encoder_parts(self, eye: Eye) -> list[nn.Module]:
+        """Return the embeddings, all layers and the norm behind them."""
+        return [eye.tower.embeddings, *eye.tower.encoder.layers, eye.tower.post_layernorm]
 
     def project(self, features: Tensor) -> Tensor:
         """Map shuffled features [I, n, D] into the language model's space."""

@@ -17,7 +17,7 @@ from duet_core.pictures import pixels_of
 from duet_core.plan import Plan
 from duet_core.scenes import make_scene
 from duet_core.timing import Spread
-from duet_core.train.batches import Batch, plans_for
+from duet_core.train.batches import Batch, plans_for, sizes_of
 from duet_core.train.conversations import encode_turns, processor_of
 from duet_core.train.reduced import ReducedLesson
 from duet_core.train.weights import train_all, trained
@@ -65,12 +65,11 @@ def measure_training(model: Model, budgets: Sequence[float], batch: int, repeats
 def _scenes(model: Model, batch: int, seed: int) -> Batch:
     """Return the scenes from `seed` on with the first question of each."""
     scenes = [make_scene(number) for number in range(seed, seed + batch)]
-    processor, eye = processor_of(model).image_processor, model.backbone.eye(clip=False)
-    pixels = [pixels_of(processor, [scene.image]) for scene in scenes]
-    sizes = [model.backbone.size_of(eye, own) for own in pixels]
+    pixels = [pixels_of(processor_of(model).image_processor, [scene.image]) for scene in scenes]
+    sizes, shown = sizes_of(model, pixels)
     asked = [[(scene.questions[0].text, scene.questions[0].answer)] for scene in scenes]
-    pairs = zip(asked, sizes, strict=True)
-    return Batch(pixels, sizes, [encode_turns(model, turns, size) for turns, size in pairs])
+    pairs = zip(asked, shown, strict=True)
+    return Batch(pixels, sizes, [encode_turns(model, turns, own) for turns, own in pairs])
 
 
 def _step(lesson: ReducedLesson, optimiser: Optimizer, batch: Batch, plans: Sequence[Plan]) -> Timed:

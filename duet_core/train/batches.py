@@ -14,6 +14,8 @@ from duet_core.engine import Model
 from duet_core.errors import PlanError
 from duet_core.methods import find_method
 from duet_core.plan import Plan, Size, Stages, target_budget
+from duet_core.prompt import Shown
+from duet_core.tiles import tiles_in
 from duet_core.train.conversations import Conversation, Example, encode, processor_of
 
 
@@ -33,11 +35,19 @@ class Batch:
 
 def make_batch(model: Model, conversations: Sequence[Conversation], longest: int | None = None) -> Batch:
     """Open the pictures and tokenise the texts; a ConversationError names an entry that cannot be used."""
-    processor, eye = processor_of(model).image_processor, model.backbone.eye(clip=False)
+    processor = processor_of(model).image_processor
     pixels = [conversation.pixels(processor) for conversation in conversations]
+    sizes, shown = sizes_of(model, pixels)
+    pairs = zip(conversations, shown, strict=True)
+    return Batch(pixels, sizes, [encode(model, conversation, longest, own) for conversation, own in pairs])
+
+
+def sizes_of(model: Model, pixels: Sequence[dict[str, Tensor]]) -> tuple[list[Size], list[Shown]]:
+    """Return what plans for pictures depend on, and what each of them is in its prompt."""
+    eye = model.backbone.eye(clip=False)
     sizes = [model.backbone.size_of(eye, own) for own in pixels]
-    pairs = zip(conversations, sizes, strict=True)
-    return Batch(pixels, sizes, [encode(model, conversation, longest, size) for conversation, size in pairs])
+    pairs = zip(sizes, pixels, strict=True)
+    return sizes, [Shown.of(eye, size.frames, size.tokens, tiles_in(own)) for size, own in pairs]
 
 
 @dataclass(frozen=True, slots=True)

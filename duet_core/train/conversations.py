@@ -18,7 +18,7 @@ from torch import Tensor
 from duet_core.engine import Model
 from duet_core.errors import ConversationError, ModelError, PictureError, QuestionError
 from duet_core.pictures import pixels_of
-from duet_core.plan import Queries, Size
+from duet_core.plan import Queries
 from duet_core.prompt import Dialogue, Shown, build_dialogue
 
 IGNORED = -100
@@ -119,13 +119,13 @@ def _text(name: str, turn: Any, number: int) -> str:
     return text
 
 
-def encode(model: Model, conversation: Conversation, longest: int | None = None, size: Size | None = None) -> Example:
+def encode(model: Model, conversation: Conversation, longest: int | None = None, shown: Shown | None = None) -> Example:
     """Tokenise a conversation; what lies beyond `longest` tokens is cut off. A ConversationError says why not.
 
-    `size`: that of its picture, which may be left out where all pictures of the model have the same.
+    `shown`: what its picture is in the prompt, which may be left out where all pictures of the model are the same.
     """
     try:
-        example = encode_turns(model, conversation.turns, size)
+        example = encode_turns(model, conversation.turns, shown)
     except QuestionError as error:
         raise ConversationError(f"{conversation.name} cannot be used: {error}") from error
     example = example if longest is None else _cut(example, longest)
@@ -134,13 +134,13 @@ def encode(model: Model, conversation: Conversation, longest: int | None = None,
     return example
 
 
-def encode_turns(model: Model, turns: Sequence[tuple[str, str]], size: Size | None = None) -> Example:
-    """Tokenise questions and answers about a picture of a `size` with the checkpoint's own template.
+def encode_turns(model: Model, turns: Sequence[tuple[str, str]], shown: Shown | None = None) -> Example:
+    """Tokenise questions and answers about a picture, as it is `shown`, with the checkpoint's own template.
 
     Up to the first answer they are the prompt that the engine makes of the first question.
     """
     processor, eye = processor_of(model), model.backbone.eye(clip=False)
-    dialogue = build_dialogue(processor, turns, Shown.of(eye, 1, (size or model.size).tokens))
+    dialogue = build_dialogue(processor, turns, shown or Shown.of(eye, 1, model.size.tokens))
     return _example(dialogue, processor.tokenizer, eye.token)
 
 

@@ -3,9 +3,9 @@
 Several processes share each batch (`--batch` counts the samples of all of them) and learn what one alone would:
 `accelerate launch --multi_gpu --num_processes 2 -m duet_core train finetune ...`, on CPUs with ACCELERATE_USE_CPU=true
 in the environment (accelerate's `--cpu` starts one process). FSDP is a matter of accelerate's configuration:
-fsdp_version 2, with fsdp_auto_wrap_policy NO_WRAP or TRANSFORMER_BASED_WRAP of the decoder's layers alone. FSDP 1 is not
-supported, since stage 2 reads a layer's weights before that layer runs; nor is fsdp_activation_checkpointing, which
-hides the layers: take `--recompute`.
+fsdp_version 2, with fsdp_auto_wrap_policy NO_WRAP or TRANSFORMER_BASED_WRAP of the decoder's layers alone. FSDP 1 is
+not supported, since stage 2 reads a layer's weights before that layer runs; nor is fsdp_activation_checkpointing,
+which hides the layers: take `--recompute`.
 """
 
 from __future__ import annotations

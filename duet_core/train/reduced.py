@@ -62,7 +62,8 @@ class ReducedLesson(nn.Module):
 
     def _kind(self, pixels: Pixels, plan: Plan) -> Hashable:
         """Return what pictures have in common that can be encoded, and stay, together."""
-        return plan, self.backbone.tilings_of(self.eye, pixels) or self.backbone.rows_cols_of(pixels)
+        shape = self.backbone.tilings_of(self.eye, pixels) or self.backbone.rows_cols_of(pixels)
+        return plan, shape, pixels["pixel_values"].shape
 
     def _enter(
         self, pixels: Sequence[Pixels], examples: Sequence[Example], plan: Plan, watch: Stopwatch

@@ -18,7 +18,7 @@ from duet_core.errors import ModelError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-_ADAPTED = r".*language_model\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+_ADAPTED = r"\..*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"  # of the language model
 _SHARD = "5GB"
 _SHARED = "module."  # what torch puts before the names of a module that several processes train
 
@@ -30,7 +30,7 @@ def train_all(backbone: Backbone, with_tower: bool = False) -> None:
     """
     model = backbone.model.requires_grad_(False)
     tower = backbone.encoder_parts(backbone.eye(clip=False)) if with_tower else ()
-    for part in (backbone.projector, model.model.language_model, model.lm_head, *tower):
+    for part in (backbone.projector, backbone.decoder, model.lm_head, *tower):
         part.requires_grad_(True)
 
 
@@ -46,16 +46,16 @@ def train_adapters(backbone: Backbone, rank: int, base: str) -> None:
     model = backbone.model
     model.requires_grad_(False)
     model.name_or_path = str(Path(base).resolve()) if Path(base).is_dir() else base
-    adapted = "|".join([_ADAPTED, *map(re.escape, _projections(backbone))])
-    model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=adapted))
+    model.add_adapter(LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=_adapted(backbone)))
     for weight in trained(model):
         weight.data = weight.data.float()  # small steps get lost in half precision
 
 
-def _projections(backbone: Backbone) -> list[str]:
-    """Return the names that the projector's linear maps have in the model."""
+def _adapted(backbone: Backbone) -> str:
+    """Return the pattern of the names of all projections in the language model, and linear maps in the projector."""
     own = {part for part in backbone.projector.modules() if isinstance(part, nn.Linear)}
-    return [name for name, part in backbone.model.named_modules() if part in own]
+    names = {part: re.escape(name) for name, part in backbone.model.named_modules()}
+    return "|".join([names[backbone.decoder] + _ADAPTED, *(name for part, name in names.items() if part in own)])
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:
