@@ -231,7 +231,9 @@ def test_recomputing_gives_the_same_gradients(place, small, batch):
     torch.testing.assert_close(*grads)
 
 
-@pytest.mark.parametrize("how", [["--lr", "1e-2"], ["--lora", "8", "--lr", "1e-2", "--steps", "16"]], ids=["all", "adapters"])
+@pytest.mark.parametrize(
+    "how", [["--lr", "1e-2"], ["--lora", "8", "--lr", "1e-2", "--steps", "16"]], ids=["all", "adapters"]
+)
 def test_the_loss_falls_and_the_engine_opens_what_is_left(place, small, batch, tmp_path, how):
     with torch.no_grad():
         before, _ = ReducedLesson(small.backbone)(batch.pixels, batch.examples, plans(batch), batch.targets)
