@@ -391,7 +391,7 @@ def test_adsc_s_cuts_in_training_are_those_of_asking(mini):
     word = int(run.logits[0].argmax())
     example = Example(ids, [IGNORED] * (len(ids) - 1) + [word], [], [len(ids) - 1], [])
     with torch.no_grad():
-        loss, parts = ReducedLesson(mini.backbone)(inputs["pixel_values"], [example], plan, 1.0)
+        loss, parts = ReducedLesson(mini.backbone)([{"pixel_values": inputs["pixel_values"]}], [example], [plan], 1.0)
     assert parts["visual_tokens"].item() == pytest.approx(run.trace.average_tokens)
     torch.testing.assert_close(loss, -run.logits[0].log_softmax(-1)[word], atol=1e-4, rtol=1e-4)
 

@@ -10,14 +10,12 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
+    AutoConfig,
     AutoModelForImageTextToText,
     CLIPVisionConfig,
     LlamaConfig,
     LlavaConfig,
-    PreTrainedTokenizerFast,
-    Qwen2_5_VLConfig,
     Qwen2Config,
     SiglipVisionConfig,
     VideoLlavaConfig,
@@ -33,9 +31,8 @@ from duet_core.train.reduced import ReducedLesson
 from duet_core.train.weights import recompute_layers, train_adapters, train_all
 from tests import test_smolvlm as smolvlm
 from tests.conftest import GOLDEN
+from tests.qwen_folder import write_folder
 from tests.test_crops import EDGE, IMAGE, NEXT, ONE, TEXT, VIDEO, VISION, configuration, tokenizer
-from tests.test_qwen import MARK_IDS, MARKS
-from tests.test_qwen import TEMPLATE as QWEN_TEMPLATE
 
 SHAPES = [(180, 80), (60, 140), (128, 128), (90, 96), (80, 180), (128, 128)]
 BUDGET = 12  # more than some of Qwen's pictures have
@@ -48,15 +45,10 @@ PROCESSORS = {
     "next": ("LlavaNextImageProcessor", "LlavaNextProcessor", NEXT),
     "onevision": ("LlavaOnevisionImageProcessor", "LlavaOnevisionProcessor", ONE),
     "video": ("VideoLlavaImageProcessor", "VideoLlavaProcessor", SQUARE),
-    "qwen": (
-        "Qwen2VLImageProcessor",
-        "Qwen2_5_VLProcessor",
-        {"min_pixels": 28 * 28 * 4, "max_pixels": 28 * 28 * 30, "patch_size": 14, "merge_size": 2},
-    ),
 }
 
 
-def config_of(kind: str, words: PreTrainedTokenizerFast):
+def config_of(kind: str):
     """The published structures, small."""
     if kind in ("next", "onevision"):
         return configuration("vicuna" if kind == "next" else kind)
@@ -69,31 +61,14 @@ def config_of(kind: str, words: PreTrainedTokenizerFast):
     vision, text = CLIPVisionConfig(**VISION, projection_dim=16), LlamaConfig(**TEXT)
     if kind == "clip":
         return LlavaConfig(vision_config=vision, text_config=text, image_token_id=IMAGE, vision_feature_layer=-2)
-    if kind == "video":
-        return VideoLlavaConfig(
-            vision_config=vision, text_config=text, image_token_index=IMAGE, video_token_index=VIDEO
-        )
-    ids = {name: words.convert_tokens_to_ids(mark) for name, mark in zip(MARK_IDS, MARKS[2:], strict=True)}
-    return Qwen2_5_VLConfig.from_pretrained(GOLDEN / "tiny_qwen25vl_hf", **ids)
-
-
-def words_of(kind: str) -> PreTrainedTokenizerFast:
-    if kind != "qwen":
-        return tokenizer()
-    known = ["<unk>", "</s>", "user", "assistant", *QUESTION[:-1].split(), "?"]
-    bare = Tokenizer(models.WordLevel({word: number for number, word in enumerate(known)}, unk_token="<unk>"))
-    bare.pre_tokenizer = pre_tokenizers.Whitespace()
-    made = PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="<unk>", eos_token="</s>")
-    made.add_special_tokens({"additional_special_tokens": list(MARKS)})
-    made.chat_template = QWEN_TEMPLATE
-    return made
+    return VideoLlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE, video_token_index=VIDEO)
 
 
 def write(place: Path, kind: str) -> None:
     """Write a checkpoint as the published ones are."""
-    words, (image, whole, own) = words_of(kind), PROCESSORS[kind]
-    AutoModelForImageTextToText.from_config(config_of(kind, words)).save_pretrained(place)
-    words.save_pretrained(place)
+    image, whole, own = PROCESSORS[kind]
+    AutoModelForImageTextToText.from_config(config_of(kind)).save_pretrained(place)
+    tokenizer().save_pretrained(place)
     kinds = {"image_processor_type": image, "processor_class": whole}
     (place / "preprocessor_config.json").write_text(json.dumps(kinds | own))
 
@@ -111,6 +86,9 @@ def place(request, tmp_path_factory) -> Path:
     torch.manual_seed(0)
     if kind in ("idefics3", "smolvlm"):
         smolvlm.write(folder / "tiny", kind, config=smolvlm.configuration(kind, tied=kind == "smolvlm"))
+    elif kind == "qwen":
+        config = AutoConfig.from_pretrained(GOLDEN / "tiny_qwen25vl_hf")
+        write_folder(folder / "tiny", AutoModelForImageTextToText.from_config(config))
     else:
         write(folder / "tiny", kind)
     draw = np.random.default_rng(0)

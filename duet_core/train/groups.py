@@ -76,8 +76,8 @@ def _part(boundary: Boundary, group: Group) -> Boundary:
     rows = group.rows
     cos, sin = (part[rows] if len(part) > 1 else part for part in boundary.rotary)  # one for all where they are compact
     now, before = _of(boundary.now, rows), _of(boundary.before, rows)
-    entering = boundary.entering[rows]
-    return Boundary(boundary.layer, entering, now, before, group.first, boundary.stack, (cos, sin))
+    entering, first = boundary.entering[rows], group.first.to(now.hidden.device)
+    return Boundary(boundary.layer, entering, now, before, first, boundary.stack, (cos, sin))
 
 
 def _of(tokens: Tokens, rows: slice) -> Tokens:
