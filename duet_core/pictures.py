@@ -40,7 +40,7 @@ def pixels_of(processor: Any, pictures: Sequence[Image.Image] | Film, clip: bool
         return {"pixel_values": uncut["pixel_values"][:, 0]}  # (F, 3, h, w): of each frame the crop with all of it
     padding = {"do_pad": True} if pads(processor) else {}
     made = processor(images=rgb, return_tensors="pt", **padding)
-    pixels = {_NAMES.get(name, name): value for name, value in dict[str, Tensor](made).items()}
+    pixels: dict[str, Tensor] = {_NAMES.get(str(name), str(name)): value for name, value in made.items()}
     return video_of(pixels, processor.temporal_patch_size, film.step) if clip and joins(processor) else pixels
 
 
