@@ -8,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, CLIPVisionConfig, LlamaConfig, LlavaConfig
@@ -21,6 +22,13 @@ hypothesis.settings.load_profile("any machine")
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = GOLDEN / "tiny_llava_hf"
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """Every training is the first of its process."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

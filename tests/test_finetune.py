@@ -78,13 +78,6 @@ def batch(place, small) -> Batch:
     return make_batch(small, read_conversations(place / "talk.json", place)[:3])
 
 
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    """Every run is the first of its process."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-
-
 def given(place: Path, out: Path) -> list[str]:
     """Name the tiny checkpoint and the conversations."""
     data = ["--model", str(place / "tiny"), "--data", str(place / "talk.json"), "--images", str(place)]

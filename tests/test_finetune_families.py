@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 from transformers import (
     AutoConfig,
@@ -108,13 +107,6 @@ def small(place) -> duet_core.Model:
 @pytest.fixture
 def batch(place, small) -> Batch:
     return make_batch(small, read_conversations(place / "talk.json", place))
-
-
-@pytest.fixture(autouse=True)
-def fresh_accelerate():
-    """Every run is the first of its process."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 def plans(batch: Batch, method: str = "duet", budget: float = BUDGET) -> list[duet_core.Plan]:
