@@ -29,6 +29,10 @@ class Stack(Protocol):
     def needs_causal_mask(self) -> bool:
         """Whether attention gets no causal mask unless we pass one (eager attention does not mask by itself)."""
 
+    @property
+    def takes_real_keys(self) -> bool:
+        """Whether attention takes no mask but one of real keys [B, K], and else lets new rows be the last (flash)."""
+
     def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
         """Return (cos, sin), each [B, T, dh], for positions [B, T] or [3, B, T]."""
 

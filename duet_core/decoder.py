@@ -169,7 +169,7 @@ def decode(stack: Stack, done: Prefilled, embedded: Tensor, step: int) -> Tensor
         if lengths not in rotaries:
             places = torch.tensor([lengths], device=hidden.device) if done.following is None else done.following
             rotary = stack.rotary(_plain(places.unsqueeze(-1) + step), hidden)
-            rotaries[lengths] = rotary, _cached_mask(lengths, step, hidden)
+            rotaries[lengths] = rotary, _cached_mask(stack, lengths, step, hidden)
         rotary, mask = rotaries[lengths]
         hidden = run_layer(layer, hidden, rotary, mask, done.cache)
     return stack.logits(hidden[:, -1])  # (B, V)
@@ -237,11 +237,12 @@ def _shorter(stack: Stack, tokens: Tokens, rotary: Rotary, mask: Tensor | None) 
     return _moved(stack.rotary(_plain(tokens.positions), tokens.hidden), mask, tokens.hidden.device)
 
 
-def _cached_mask(lengths: Sequence[int], step: int, like: Tensor) -> Tensor | None:
+def _cached_mask(stack: Stack, lengths: Sequence[int], step: int, like: Tensor) -> Tensor | None:
     """Return the mask that hides the padding cached between a shorter sample's prompt and its decoded tokens."""
     longest = max(lengths)
     if min(lengths) == longest:
         return None
     slots = torch.arange(longest + step + 1, device=like.device)
     ends = torch.tensor(lengths, device=like.device).unsqueeze(-1)
-    return hidden_slots((slots < ends) | (slots >= longest), like.dtype)  # (B, 1, 1, K)
+    real = (slots < ends) | (slots >= longest)  # (B, K)
+    return real if stack.takes_real_keys else hidden_slots(real, like.dtype)  # (B, 1, 1, K)

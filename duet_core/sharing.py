@@ -27,12 +27,17 @@ class SharedStart:
     @property
     def layers(self) -> Sequence[nn.Module]:
         """The decoder layers in order."""
-        return [_SharingLayer(layer) for layer in self.stack.layers]
+        return [_SharingLayer(layer, self.takes_real_keys) for layer in self.stack.layers]
 
     @property
     def needs_causal_mask(self) -> bool:
         """Whether attention gets no causal mask unless we pass one."""
         return self.stack.needs_causal_mask
+
+    @property
+    def takes_real_keys(self) -> bool:
+        """Whether attention takes no mask but one of real keys [B, K], and else lets new rows be the last."""
+        return self.stack.takes_real_keys
 
     def rotary(self, positions: Tensor, like: Tensor) -> Rotary:
         """Return (cos, sin), each [B, T, dh], for positions [B, T]."""
@@ -54,9 +59,9 @@ class SharedStart:
 class _SharingLayer(nn.Module):
     """One decoder layer of `SharedStart`."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, unmasked: bool) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.unmasked = layer, unmasked
 
     def forward(
         self,
@@ -70,7 +75,7 @@ class _SharingLayer(nn.Module):
         shared, (cos, sin) = shared_rows(hidden), position_embeddings
         if past_key_values is None or 2 * shared < hidden.shape[1]:  # not worth two calls
             return run_layer(self.layer, hidden, position_embeddings, attention_mask, past_key_values)
-        first, second = _masks(attention_mask, shared, hidden)
+        first, second = (None, None) if self.unmasked else _masks(attention_mask, shared, hidden)
         cache = KVCache()
         start = run_layer(self.layer, hidden[:1, :shared], (cos[:1, :shared], sin[:1, :shared]), first, cache)
         cache = _for_everyone(cache, len(hidden))

@@ -96,7 +96,8 @@ def run_layers(
     """
     mask = None if real is None else hidden_slots(real, hidden.dtype)  # (I, 1, 1, N)
     for layer in layers[:-1]:
-        hidden = _states(layer(hidden, attention_mask=mask))
+        flash = layer.self_attn.config._attn_implementation == "flash_attention_2"  # takes what is real as it is
+        hidden = _states(layer(hidden, attention_mask=real if flash else mask))
     return _last_layer(layers[-1], hidden, mask)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 import duet_core
 from duet_core import engine, running
@@ -114,6 +115,34 @@ def test_a_shared_start_changes_no_logits_and_no_trace(method, attention):
         torch.testing.assert_close(together.logits[number], alone.logits[0], atol=1e-5, rtol=0)
         assert together.traces[number].died_at.tolist() == alone.trace.died_at.tolist()
     assert together.state.cache.lengths == [max(lengths) for lengths in together.state.cached]
+
+
+def like_flash(module, query, key, value, attention_mask, scaling, **_):
+    """What transformers' flash attention does: no mask but one of real keys, new rows are the last of all keys."""
+    assert attention_mask is None or (
+        attention_mask.shape == (len(key), key.shape[2]) and not attention_mask.is_floating_point()
+    )
+    key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], 1) for part in (key, value))
+    seen = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool)
+    seen = (seen.tril(key.shape[2] - query.shape[2]) if module.is_causal else seen).expand(len(key), 1, -1, -1)
+    seen = seen if attention_mask is None else seen & attention_mask[:, None, None].bool()
+    mixed = torch.nn.functional.scaled_dot_product_attention(query, key, value, seen, scale=scaling)
+    return mixed.transpose(1, 2), None
+
+
+@pytest.mark.parametrize("method", ["none", "duet", "fastv", "dart"])
+def test_flash_attention_gets_masks_that_it_takes(monkeypatch, method):
+    monkeypatch.setitem(ALL_ATTENTION_FUNCTIONS, "flash_attention_2", like_flash)
+    texts, answers = [[7, 8, 9], [7, 11], [12, 13, 14, 15]], []
+    for attention in ("sdpa", "flash_attention_2"):
+        model = small_llava(grid=5, depth=4)
+        for part in model.backbone.model.modules():
+            if hasattr(part, "config"):
+                part.config._attn_implementation = attention
+        run = asked_together(model, model.plan(method, budget=12), texts)
+        answers.append((run.logits, running.finish(model.backbone, run, 5)))
+    torch.testing.assert_close(*(logits for logits, _ in answers), atol=1e-5, rtol=0)
+    assert answers[0][1] == answers[1][1]
 
 
 def test_the_shared_start_runs_once():

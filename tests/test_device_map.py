@@ -119,6 +119,10 @@ class Pretended(Llava):
     def needs_causal_mask(self) -> bool:
         return True
 
+    @property
+    def takes_real_keys(self) -> bool:
+        return False
+
     def rotary(self, positions, like):
         return self.model.model.rotary_emb(like, position_ids=positions)
 

@@ -60,7 +60,7 @@ class Watched:
 class PartStack:
     """The golden model's language model from layer `first` to before layer `last`."""
 
-    needs_causal_mask = False
+    needs_causal_mask = takes_real_keys = False
 
     def __init__(self, backbone, first=0, last=None):
         self.backbone = backbone

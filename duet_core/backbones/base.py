@@ -168,6 +168,11 @@ class Backbone(ABC):
         """Whether attention gets no causal mask unless we pass one."""
         return self.model.config.text_config._attn_implementation == "eager"
 
+    @property
+    def takes_real_keys(self) -> bool:
+        """Whether attention takes no mask but one of real keys [B, K], and else lets new rows be the last."""
+        return self.model.config.text_config._attn_implementation == "flash_attention_2"
+
     def embed(self, ids: Tensor) -> Tensor:
         """Return the embeddings [..., D] of token ids."""
         return self.model.get_input_embeddings()(ids)
