@@ -318,12 +318,16 @@ def test_interleaved_runs_equal_separate_runs(ours):
     assert [said.strip() for said in heard] == separate and all(separate)
 
 
-def test_many_questions_about_one_picture(ours):
-    encoded = ours.encode(photo((90, 40)))
+def answers_all_as_one_by_one(model: duet_core.Model, plan: Plan) -> None:
+    encoded = model.encode(photo((90, 40)))
     texts = [QUESTION, "What is the middle?", "is the middle in?"]
-    for plan in (DUET, Plan(method="none")):
-        alone = [ours.ask(encoded, text, plan, 4).text for text in texts]
-        assert ours.ask_all(encoded, texts, plan, 4) == alone and all(alone)
+    for own in (plan, Plan(method="none")):
+        alone = [model.ask(encoded, text, own, 4).text for text in texts]
+        assert model.ask_all(encoded, texts, own, 4) == alone and all(alone)
+
+
+def test_many_questions_about_one_picture(ours):
+    answers_all_as_one_by_one(ours, DUET)
 
 
 def test_bf16_runs_and_tells_the_same_counts(folder, ours):

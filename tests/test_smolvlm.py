@@ -35,6 +35,7 @@ from duet_core.plan import Size
 from duet_core.processors import PlainProcessor
 from duet_core.tiles import Tiles, tiles_in
 from duet_core.trace import BEFORE_MODEL, Fate, Trace
+from tests.test_crops import DUET, QUESTION, answers_all_as_one_by_one, photo
 
 ATOL, EDGE, SIDE = 1e-4, 32, 4  # a tile of 32 x 32 pixels has 8 x 8 patches, which become 4 x 4 tokens
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -50,9 +51,7 @@ TEMPLATE = """<|im_start|>{% for message in messages %}{{ message['role'] | capi
 {% for line in message['content'] %}{% if line['type'] == 'text' %}{{ line['text'] }}\
 {% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>
 {% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""
-QUESTION = "What is in the middle?"
 SIZES = [(90, 40), (20, 70), (64, 64), (30, 31), (96, 20)]  # 2 x 3 tiles, 3 x 1, 3 x 3, 3 x 3, 1 x 3
-DUET = Plan(dominant=5, contextual=2, cluster_width=2, layers=(1, 3), keep=(0.6, 0.3), queries="all_text")
 KEEPS_ALL = [Plan(method="none"), Plan(layers=(1, 3), keep=(1.0, 1.0), queries="all_text")]
 WHOLE = {"do_image_splitting": False}
 
@@ -111,10 +110,6 @@ def uncut(tmp_path_factory) -> duet_core.Model:
     """A checkpoint whose processor cuts nothing."""
     place = write(tmp_path_factory.mktemp("uncut"), "idefics3", WHOLE)
     return duet_core.open_model(str(place), device="cpu", dtype="float32")
-
-
-def photo(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), np.uint8))
 
 
 def until_end(row: list[int]) -> list[int]:
@@ -338,11 +333,7 @@ def test_decoding_with_the_cache_equals_recomputing(ours):
 
 
 def test_many_questions_about_one_picture(ours):
-    encoded = ours.encode(photo((90, 40)))
-    texts = [QUESTION, "What is the middle?", "is the middle in?"]
-    for plan in (DUET, Plan(method="none")):
-        alone = [ours.ask(encoded, text, plan, 4).text for text in texts]
-        assert ours.ask_all(encoded, texts, plan, 4) == alone and all(alone)
+    answers_all_as_one_by_one(ours, DUET)
 
 
 def test_eager_attention_equals_sdpa(folder, ours):

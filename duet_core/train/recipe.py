@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from duet_core.train.lessons import LanguagePhase
@@ -12,6 +12,26 @@ from duet_core.train.tower import TowerPhase
 
 _WRITTEN = (32, 40)
 _WHOLE = ("scenes", "dense", "scenes", "frames", "scenes", "dense", "scenes", "frames", "scenes", "dense", "scenes")
+
+_DUET = LanguagePhase(
+    "duet",
+    3000,
+    24,
+    6.5e-4,
+    1e-5,
+    written=0.1,
+    written_clips=0.85,
+    written_batch=_WRITTEN,
+    clips=0.74,
+    clip_batch=12,
+    clip_budgets=(24, 400),
+    tokens=9300,
+    reduced=0.85,
+    reduced_clips=0.45,
+    stages=("both", "both", "1"),
+    questions=14,
+    apart=5,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,44 +88,21 @@ DUET_MINI = Recipe(
         LanguagePhase(
             "clips", 800, 40, 1.5e-3, 6e-4, written=1.0, written_clips=0.9, written_batch=_WRITTEN, questions=14
         ),
-        LanguagePhase(
-            "few",
-            500,
-            24,
-            8e-4,
-            5e-4,
+        replace(
+            _DUET,
+            name="few",
+            steps=500,
+            lr=8e-4,
+            lr_end=5e-4,
             written=0.35,
             written_clips=0.8,
-            written_batch=_WRITTEN,
             clips=0.85,
             clip_batch=16,
             clip_budgets=(24, 110),
-            tokens=9300,
-            reduced=0.85,
             reduced_clips=0.9,
             stages=("1", "1", "both"),
-            questions=14,
-            apart=5,
         ),
-        LanguagePhase(
-            "duet",
-            3000,
-            24,
-            6.5e-4,
-            1e-5,
-            written=0.1,
-            written_clips=0.85,
-            written_batch=_WRITTEN,
-            clips=0.74,
-            clip_batch=12,
-            clip_budgets=(24, 400),
-            tokens=9300,
-            reduced=0.85,
-            reduced_clips=0.45,
-            stages=("both", "both", "1"),
-            questions=14,
-            apart=5,
-        ),
+        _DUET,
     ),
     check_every=200,
 )
