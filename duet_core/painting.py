@@ -57,7 +57,7 @@ class Painted:
         )
         return cls(*(mask.to(look.features.device) for mask in (keep, drop, inside & ~keep & ~drop)))
 
-    def forced(self, crop: Tensor, place: Tensor, extra: int) -> Tensor:
+    def forced(self, crop: Tensor | int, place: Tensor, extra: int) -> Tensor:
         """Return which tokens at some encoder places of some pictures are kept patches, bool."""
         return (place >= extra) & self.keep[crop, (place - extra).clamp(min=0)]
 
@@ -234,7 +234,7 @@ def holding(at_layer: AtLayer, boundary: Boundary) -> Stay | None:
     stay, forced = at_layer(boundary), boundary.forced
     if stay is None or forced is None:
         return stay
-    scores = stay.scores or boundary.scores or [None] * len(forced)
+    scores: Sequence[Tensor | None] = stay.scores or boundary.scores or [None] * len(forced)
     keep = [held(*own) for own in zip(stay.keep, forced, scores, strict=True)]
     if stay.states is None:
         return Stay(keep, stay.scores)

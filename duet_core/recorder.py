@@ -109,8 +109,8 @@ def _drop(cut: Cut, number: int, token_of: np.ndarray, spoken: Sequence[Sequence
     scores = _spread(cut.scores[number], before, token_of)
     if cut.by_query is None or not spoken:
         return Drop(cut.layer, scores)
-    *by_word, by_end = _spread(_by_word(cut.by_query[number], spoken), before, token_of)
-    return Drop(cut.layer, scores, np.stack(by_word), by_end)
+    by_word = _spread(_by_word(cut.by_query[number], spoken), before, token_of)
+    return Drop(cut.layer, scores, by_word[:-1], by_word[-1])
 
 
 def _by_word(by_query: Tensor, spoken: Sequence[Sequence[int]]) -> Tensor:
