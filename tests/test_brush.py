@@ -135,7 +135,7 @@ def test_duet_chooses_as_if_kept_patches_scored_best_and_dropped_ones_worst(brus
     backbone = model().backbone
     with torch.inference_mode():
         seen = backbone.see(backbone.eye(False), inputs)
-        scores = backbone.evidence(seen).scores[0, 1:].clone()
+        scores = torch.tensor(backbone.evidence(seen).scores[0, 1:].tolist())
     scores[list(brush.keep)], scores[list(brush.drop)] = float("inf"), -float("inf")
     order = scores.argsort(descending=True, stable=True).tolist()
     trace = run(plan, brush).trace
@@ -176,6 +176,25 @@ def test_a_plan_gives_kept_patches_dominant_places_first():
 def test_what_makes_its_tokens_of_whole_grids_says_so(method):
     with pytest.raises(PlanError, match="whole grid"):
         run(model().plan(method, budget=BUDGET), Brush((1,)))
+
+
+def paints(ours: duet_core.Model, subject, question: str) -> None:
+    """Whatever the family, a brush does with methods of every stage what it says."""
+    encoded = ours.encode(subject)
+    shrunk = any(tiling.shrunk.any() for tiling in encoded.seen.tilings)
+    for method in ("duet", "visionzip", "prumerge", "random", "fastv", "sparsevlm", "none"):
+        plan = ours.plan(method, reduction=0.5, encoded=encoded)
+        plain = ours.ask(encoded, question, plan, 1).trace
+        real = [patch for patch in range(plain.grid.patches) if plain.fate[patch] != Fate.BORDER]
+        brush = Brush(real[2::23], real[3::9])
+        if shrunk and plan.dominant is None:
+            with pytest.raises(PlanError, match="one token of several patches"):
+                ours.ask(encoded, question, plan, 1, brush=brush)
+            continue
+        trace = ours.ask(encoded, question, plan, 1, brush=brush).trace
+        check_story(trace, brush)
+        counts = plan.tokens_per_layer(trace.entering, ours.layers)
+        assert trace.tokens_per_layer == tuple(max(count, len(brush.keep)) for count in counts)
 
 
 # On the bundled model
