@@ -135,7 +135,8 @@ def test_duet_chooses_as_if_kept_patches_scored_best_and_dropped_ones_worst(brus
     backbone = model().backbone
     with torch.inference_mode():
         seen = backbone.see(backbone.eye(False), inputs)
-        scores = torch.tensor(backbone.evidence(seen).scores[0, 1:].tolist())
+        found = backbone.evidence(seen).scores[0, 1:].tolist()
+    scores = torch.tensor(found)
     scores[list(brush.keep)], scores[list(brush.drop)] = float("inf"), -float("inf")
     order = scores.argsort(descending=True, stable=True).tolist()
     trace = run(plan, brush).trace
@@ -186,7 +187,7 @@ def paints(ours: duet_core.Model, subject, question: str) -> None:
         plan = ours.plan(method, reduction=0.5, encoded=encoded)
         plain = ours.ask(encoded, question, plan, 1).trace
         real = [patch for patch in range(plain.grid.patches) if plain.fate[patch] != Fate.BORDER]
-        brush = Brush(real[2::23], real[3::9])
+        brush = Brush(real[2::24], real[3::8])
         if shrunk and plan.dominant is None:
             with pytest.raises(PlanError, match="one token of several patches"):
                 ours.ask(encoded, question, plan, 1, brush=brush)
