@@ -63,7 +63,7 @@ def check_story(trace: Trace, brush: Brush) -> None:
     assert trace.joined[keep].tolist() == keep, "nothing has merged with anything else"
     assert (trace.fate[drop] == Fate.DROPPED).all() and (trace.died_at[drop] == 0).all()
     assert not set(trace.joined.tolist()) & set(drop), "and nothing has merged into what is dropped"
-    gone = trace.fate == Fate.DROPPED
+    gone = (trace.fate == Fate.DROPPED) | (trace.fate == Fate.BORDER)
     assert ((trace.joined == -1) == gone).all() and ((trace.died_at == 0) == gone).all()
     assert (trace.fate[trace.joined[trace.fate == Fate.MERGED]] == Fate.ANCHOR).all()
     assert trace.final >= len(keep)
