@@ -22,13 +22,24 @@ class Cut:
     """One pruning step before `layer`.
 
     Per sample: the tokens there were `before` and those `kept`, by their numbers at entry [n] int64, and the `scores`
-    [n] fp32 of those there were (None for a method that asked for none).
+    [n] fp32 of those there were (None for a method that asked for none). `joined` [n]: where tokens were merged, the
+    number of the one that each of those there were became part of, -1 for none.
     """
 
     layer: int
     before: list[Tensor]
     kept: list[Tensor]
     scores: list[Tensor] | None
+    joined: list[Tensor] | None = None
+
+    @classmethod
+    def of(cls, boundary: Boundary, stay: Stay, kept: list[Tensor]) -> Cut:
+        """Return what a method's answer did to the tokens before a layer."""
+        joined = None
+        if stay.joined is not None:
+            pairs = zip(boundary.origin, stay.joined, strict=True)
+            joined = [torch.where(own < 0, own, origin[own.clamp(min=0)]) for origin, own in pairs]
+        return cls(boundary.layer, boundary.origin, kept, stay.scores or boundary.scores, joined)
 
 
 @dataclass(slots=True)
@@ -92,7 +103,7 @@ def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, c
             stay = choose(boundary)
             if stay is not None:
                 tokens = keep_only(tokens, stay)
-                passed.cuts.append(Cut(number, boundary.origin, tokens.origin, stay.scores or boundary.scores))
+                passed.cuts.append(Cut.of(boundary, stay, tokens.origin))
                 rotary, mask = _shorter(stack, tokens, rotary, mask)
         passed.note(tokens)
         with watch.span("prefill"):

@@ -49,16 +49,17 @@ def record_all(method: str, samples: list[Sample], entered: Entered, done: Prefi
 def _record(method: str, sample: Sample, number: int, fates: Fates, done: Prefilled) -> Trace:
     """Return the trace of the `number`-th sample; `fates` [F, P] are those of its own F frames or crops."""
     token_of = fates.token_of.flatten().cpu().numpy()
+    joined = fates.joined.flatten().cpu().numpy().astype(np.int32)
     return Trace(
         method=method,
         grid=sample.grid,
         full=sample.full,
         tokens_per_layer=tuple(counts[number] for counts in done.visual_counts),
         fate=fates.fate.flatten().cpu().numpy().astype(np.uint8),
-        joined=fates.joined.flatten().cpu().numpy().astype(np.int32),
+        joined=joined,
         died_at=_deaths(token_of, done.cuts, number),
         stage1_scores=fates.scores.flatten().cpu().numpy().astype(np.float32),
-        drops=tuple(_drop(cut, number, token_of) for cut in done.cuts),
+        drops=tuple(_drop(cut, number, token_of, joined) for cut in done.cuts),
         words=sample.words,
     )
 
@@ -94,7 +95,7 @@ def _deaths(token_of: np.ndarray, cuts: list[Cut], number: int) -> np.ndarray:
     return died
 
 
-def _drop(cut: Cut, number: int, token_of: np.ndarray) -> Drop:
+def _drop(cut: Cut, number: int, token_of: np.ndarray, joined: np.ndarray) -> Drop:
     """Spread a step's token scores over the patches that the tokens stand for."""
     scores = np.full(token_of.shape, np.nan, np.float32)
     if cut.scores is not None:
@@ -103,4 +104,15 @@ def _drop(cut: Cut, number: int, token_of: np.ndarray) -> Drop:
         inside = before < len(by_token) - 1  # CLS and the like may be tokens without a patch
         by_token[before[inside]] = cut.scores[number].float().cpu().numpy()[inside]
         scores = by_token[token_of]
-    return Drop(cut.layer, scores)
+    return Drop(cut.layer, scores, None if cut.joined is None else _merged(cut, number, token_of, joined))
+
+
+def _merged(cut: Cut, number: int, token_of: np.ndarray, joined: np.ndarray) -> np.ndarray:
+    """Return for each patch the patch at whose place the token stands that its own was merged into, -1 for none."""
+    before, into = cut.before[number].cpu().numpy(), cut.joined[number].cpu().numpy()  # type: ignore[index]
+    tokens = max(token_of.max(), before.max(initial=0)) + 1
+    place = np.full(tokens + 1, -1, np.int32)  # of each token; the last slot answers for token -1
+    place[token_of[token_of >= 0]] = joined[token_of >= 0]
+    home = np.full(tokens + 1, -1, np.int32)
+    home[before] = np.where(into == before, -1, place[into])
+    return home[token_of]

@@ -30,11 +30,14 @@ class Drop:
     """One pruning step inside the language model.
 
     `layer`: the layer before which it happened (0-based). `scores` [P] float32: the stage-2 score of the token that
-    each patch belonged to, NaN for patches without a token at that point (or for methods without scores).
+    each patch belonged to, NaN for patches without a token at that point (or for methods without scores). `joined` [P]
+    int32: where tokens were merged in this step, the patch at whose place the token stands that each patch's own was
+    merged into, -1 for none.
     """
 
     layer: int
     scores: np.ndarray
+    joined: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,9 @@ class Trace:
     def labels(self, step: int) -> list[str]:
         """Return each patch's fate as of a step (an index into `steps`).
 
-        One of `dominant`, `anchor`, `merged`, `dropped-before`, `dropped-at-N`, `border` per patch, in patch order. At
-        step 0 nothing has happened yet and every patch but the borders reads `dominant`.
+        One of `dominant`, `anchor`, `merged`, `dropped-before`, `merged-at-N`, `dropped-at-N`, `border` per patch, in
+        patch order. What was merged shares the fate of the token that it became part of, so that it may be dropped
+        later. At step 0 nothing has happened yet and every patch but the borders reads `dominant`.
         """
         if step == 0:
             return ["border" if fate == Fate.BORDER else "dominant" for fate in self.fate.tolist()]
@@ -108,11 +112,29 @@ class Trace:
             Fate.DROPPED: "dropped-before",
             Fate.BORDER: "border",
         }
-        reached = self.drops[step - 2].layer if step > 1 else BEFORE_MODEL
-        return [
-            f"dropped-at-{died}" if BEFORE_MODEL < died <= reached else names[Fate(fate)]
-            for fate, died in zip(self.fate.tolist(), self.died_at.tolist(), strict=True)
-        ]
+        labels = [names[Fate(fate)] for fate in self.fate.tolist()]
+        home = self.joined
+        for drop in self.drops[: step - 1]:
+            home, gone, merged = self._after(drop, home)
+            for patch in np.flatnonzero(gone).tolist():
+                labels[patch] = f"dropped-at-{drop.layer}"
+            for patch in np.flatnonzero(merged).tolist():
+                labels[patch] = labels[patch] if labels[patch].startswith("merged-at") else f"merged-at-{drop.layer}"
+        return labels
+
+    def homes(self, step: int) -> np.ndarray:
+        """Return of each patch [P] the patch at whose place the token stands that it is part of as of a step, or -1."""
+        home = self.joined
+        for drop in self.drops[: max(0, step - 1)]:
+            home, _, _ = self._after(drop, home)
+        return home
+
+    def _after(self, drop: Drop, home: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the homes [P] after a step from those before it, and which patches were dropped or merged in it."""
+        ended = (home >= 0) & (self.died_at[home] == drop.layer)
+        into = np.full_like(home, -1) if drop.joined is None else drop.joined[home]
+        merged, gone = ended & (into >= 0), ended & (into < 0)
+        return np.where(ended, into, home), gone, merged
 
     def to_json(self) -> dict[str, object]:
         """Return the trace as plain JSON values; scores keep five significant digits, NaN becomes null."""
@@ -129,7 +151,7 @@ class Trace:
             "joined": self.joined.tolist(),
             "died_at": self.died_at.tolist(),
             "stage1_scores": _rounded(self.stage1_scores),
-            "drops": [{"layer": d.layer, "scores": _rounded(d.scores)} for d in self.drops],
+            "drops": [_drop_to_json(drop) for drop in self.drops],
             "words": list(self.words),
         }
 
@@ -148,9 +170,19 @@ class Trace:
             joined=np.array(data["joined"], np.int32),
             died_at=np.array(data["died_at"], np.int32),
             stage1_scores=np.array(data["stage1_scores"], np.float32),
-            drops=tuple(Drop(d["layer"], np.array(d["scores"], np.float32)) for d in data["drops"]),
+            drops=tuple(map(_drop_from_json, data["drops"])),
             words=tuple(data["words"]),
         )
+
+
+def _drop_to_json(drop: Drop) -> dict[str, object]:
+    joined = {} if drop.joined is None else {"joined": drop.joined.tolist()}
+    return {"layer": drop.layer, "scores": _rounded(drop.scores), **joined}
+
+
+def _drop_from_json(data: dict) -> Drop:
+    joined = np.array(data["joined"], np.int32) if "joined" in data else None
+    return Drop(data["layer"], np.array(data["scores"], np.float32), joined)
 
 
 def _rounded(scores: np.ndarray) -> list[float | None]:
