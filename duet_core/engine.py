@@ -204,7 +204,7 @@ class Model:
         shown = Shown.of(encoded.eye, pictures, tokens, encoded.tiles)
         prompt = build_prompt(self._require_processor(), question, shown)
         by_words = plan.queries == "salient"
-        request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
+        request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None, question.strip())
         guides = prompt.words if by_words and plan.layers else ()
         return request, Sample(range(pictures), encoded.grid, tokens * pictures, guides)
 
