@@ -442,7 +442,9 @@ def test_the_shell_lists_every_method_with_what_it_rests_on(capsys):
     lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines.keys() == {"name", *METHODS, *TRAINED}
     for name, method in (METHODS | TRAINED).items():
-        assert all(part in lines[name] for part in (method.about.paper, method.about.stage, method.about.confidence))
+        about = method.about
+        told = (about.paper, about.stage, about.training, about.confidence, ", ".join(about.needs) or "nothing")
+        assert all(part in lines[name] for part in told)
         assert f"  {'yes' if method.about.interpretation else 'no'}  " in lines[name]
 
 
