@@ -20,10 +20,11 @@ from duet_core.schedules import before_model
 class HiRED(Method):
     """Top patches by CLS attention of the used layer, summed over heads, in raster order; nothing is merged.
 
-    Of a picture in crops, the crop that shows all of it gets the share `whole` of the budget (the published value is
-    not in our source; a half is our choice). The other crops get the rest in proportion to how many of its (1 - whole)
-    P best patches, by CLS attention of the encoder's first layer, lie in each. Deviation: a patch lies in the crop that
-    covers its middle, where the published code cuts the flat map by the grid of crops. Frames of a clip share evenly.
+    Of a picture in crops, the one that shows all of it gets the share `whole` of the budget; a half is our choice
+    [interpretation], as our source does not give the published value. The other crops get the rest in proportion to how
+    many of its (1 - whole) P best patches, by CLS attention of the encoder's first layer, lie in each. Deviation: a
+    patch lies in the crop that covers its middle, where the published code cuts the flat map by the grid of crops.
+    Frames of a clip, and tiles of which only bare inputs came, share evenly.
     Without a CLS, attention received stands in for its attention.
     """
 
@@ -33,6 +34,7 @@ class HiRED(Method):
         "before the model",
         ("CLS attention of the encoder", "the first layer's, of a picture in crops"),
         confidence="official code read; the whole picture's share is our choice",
+        interpretation=True,
     )
     whole: Share = 0.5
 
