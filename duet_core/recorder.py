@@ -104,12 +104,17 @@ def _drop(cut: Cut, number: int, token_of: np.ndarray, joined: np.ndarray) -> Dr
         inside = before < len(by_token) - 1  # CLS and the like may be tokens without a patch
         by_token[before[inside]] = cut.scores[number].float().cpu().numpy()[inside]
         scores = by_token[token_of]
-    return Drop(cut.layer, scores, None if cut.joined is None else _merged(cut, number, token_of, joined))
+    if cut.joined is None:
+        return Drop(cut.layer, scores)
+    return Drop(cut.layer, scores, _merged(cut.before[number], cut.joined[number], token_of, joined))
 
 
-def _merged(cut: Cut, number: int, token_of: np.ndarray, joined: np.ndarray) -> np.ndarray:
-    """Return for each patch the patch at whose place the token stands that its own was merged into, -1 for none."""
-    before, into = cut.before[number].cpu().numpy(), cut.joined[number].cpu().numpy()  # type: ignore[index]
+def _merged(there: Tensor, became: Tensor, token_of: np.ndarray, joined: np.ndarray) -> np.ndarray:
+    """Return for each patch the patch at whose place the token stands that its own was merged into, -1 for none.
+
+    `there` [n] the tokens that there were, `became` [n] what each became part of, -1 for nothing.
+    """
+    before, into = there.cpu().numpy(), became.cpu().numpy()
     tokens = max(token_of.max(), before.max(initial=0)) + 1
     place = np.full(tokens + 1, -1, np.int32)  # of each token; the last slot answers for token -1
     place[token_of[token_of >= 0]] = joined[token_of >= 0]
