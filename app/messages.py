@@ -42,6 +42,14 @@ PAPERS_OWN = (
     " “Trained” is after training with DUET. Other models, other questions: nothing here was measured by this page."
 )
 NO_METHODS = "There is no method to examine: choose at least one."
+FROM_LINK = "The settings of the link are in place: press Ask to run them."
+UPLOAD_NOT_IN_LINK = "The picture or clip is not part of the link: uploads stay here. It restores all else."
+LINK_WITHOUT_UPLOAD = (
+    "This link was made beside an upload, which links never include: upload the picture or clip, then press Ask."
+)
+COPY_BY_HAND = "Copied, if your browser allows it; else select it here."
+BUNDLE_READY = "One zip file; it is deleted here after half an hour."
+NOTHING_TO_EXPORT = "There is no finished run to export: press Ask, and wait for both answers."
 ONE_RUN_EACH = (
     "One run of each after a warm-up, times of this machine; the first token includes the vision encoder, which ran"
     " once for all. Press Ask for interleaved runs with their spread."
@@ -233,6 +241,16 @@ def no_budgets(known: tuple[str, ...]) -> str:
 def not_so_many_questions(value: object, least: int, most: int) -> str:
     """The number of questions is out of range."""
     return f"The number of questions is {str(value)[:20]} and must be from {least} to {most}: move it into that range."
+
+
+def no_such_example(name: str) -> str:
+    """A link names an example that is none."""
+    return f"The link asks for the example {name!r}, which is none of ours: here is the first one."
+
+
+def bad_in_link(name: str, text: str) -> str:
+    """A link holds a value that cannot be read."""
+    return f"The link's value for {name} is {text!r}, which cannot be read: the default stays."
 
 
 def kept_for_whom(only_a: int, only_b: int, both: int, neither: int) -> str:

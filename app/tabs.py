@@ -17,12 +17,13 @@ from app.rack import BASELINE, choices, menu
 from app.score_desk import BUDGETS, SUBJECTS, ScoreDesk
 from app.series_desk import SeriesDesk
 from app.sitting import FEWEST, MOST
+from app.walk import SCRIPT, WALK, WalkDesk
 
 _CHOSEN = 3  # methods that are chosen when the page opens
 _EXAMINED, _AT, _QUESTIONS = ["duet", "random"], ["67%", "89%"], 40  # what the scorecard opens with
 
 
-def series_tabs(desk: Desk, given: Inputs) -> None:
+def series_tabs(desk: Desk, given: Inputs, last: gr.State, all_tabs: gr.Tabs) -> None:
     """Lay out and connect the tabs, inside a gr.Tabs."""
     tabs = SeriesDesk(desk)
     first = desk.gallery.examples[0]
@@ -42,6 +43,21 @@ def series_tabs(desk: Desk, given: Inputs) -> None:
         _bench("two", "Ask both", tabs, tabs.two_on_page, [second, *given.all], _two_parts)
     with gr.Tab("Scorecard", elem_id="scorecard-tab"):
         _scorecard(tabs, ScoreDesk(desk), given)
+    with gr.Tab(WALK, elem_id="walk-tab") as walk_tab:
+        _walk(WalkDesk(desk), all_tabs, walk_tab, last)
+
+
+def _walk(desk: WalkDesk, all_tabs: gr.Tabs, own: gr.Tab, last: gr.State) -> None:
+    """The five steps, drawn when their tab opens, and while it is open for each new run."""
+    shown, opened = html(elem_id="walk", js_on_load=SCRIPT), gr.State("")
+    light: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+    all_tabs.select(_opened, None, opened, show_progress="hidden", **light)
+    own.select(desk.draw, last, shown, **light)
+    last.change(desk.redraw, [last, opened], shown, show_progress="hidden", **light)
+
+
+def _opened(event: gr.SelectData) -> str:
+    return str(event.value)
 
 
 def _scorecard(tabs: SeriesDesk, desk: ScoreDesk, given: Inputs) -> None:
