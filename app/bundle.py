@@ -34,7 +34,7 @@ report.html   all of it on one page that needs nothing from elsewhere
 command.sh    repeats the run in a checkout of DUET Lens, from this folder
 api.py        asks the page's API again, with gradio_client
 api.sh        the same with curl
-{file}        what was asked about
+{file}what was asked about
 
 {note}"""
 
@@ -69,7 +69,7 @@ def contents(run: LastRun, original: Original, address: str) -> Iterator[tuple[s
     yield "api.sh", recipes.curl_call(run.given, original.name, address)
     yield "report.html", report(run, [(title, content) for _, title, content in maps], command)
     yield original.name, original.file.read_bytes() if original.file else _png(frames_of(original.subject)[0])
-    yield "README.txt", _README.format(file=original.name.ljust(13), note=recipes.beyond_api(run.given)).rstrip() + "\n"
+    yield "README.txt", _README.format(file=original.name.ljust(14), note=recipes.beyond_api(run.given)).rstrip() + "\n"
 
 
 def _maps(run: LastRun, subject: Subject) -> Iterator[tuple[str, str, bytes]]:

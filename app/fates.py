@@ -51,7 +51,7 @@ def _layer(fate: str) -> int:
     return int(fate.rsplit("-", 1)[1])
 
 
-REST = Look("rest", "#7A7A7A", "", "the rest, merged next", 0.72)
+REST = Look("rest", "#7A7A7A", "", "left over: the next step", 0.72)
 """What is not dominant, before it is told what becomes of it."""
 
 # Two questions about one picture, A and B: who kept a patch.

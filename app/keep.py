@@ -26,7 +26,13 @@ from duet_core.errors import DuetError
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
-_DOWNLOAD = "() => document.querySelector('#bundle a[download]')?.click()"
+_DOWNLOAD = """async () => {
+  for (let tries = 0; tries < 100; tries++) { // the page may still be drawing the link
+    const link = document.querySelector('#bundle a[download]');
+    if (link) return void link.click();
+    await new Promise((done) => setTimeout(done, 100));
+  }
+}"""
 _COPY = """(query) => {
   const link = location.origin + location.pathname + query;
   navigator.clipboard?.writeText(link).catch(() => {});
@@ -40,7 +46,7 @@ def keep_row(desk: Desk, given: Inputs, last: gr.State) -> None:
     with gr.Row(elem_id="keep"):
         export = gr.Button("Export this run", size="sm", elem_id="export", min_width=140)
         copy = gr.Button("Copy link", size="sm", elem_id="copy-link", min_width=140)
-    link = gr.Textbox(visible=False, interactive=False, label="Link", elem_id="link", max_lines=1)
+    link = gr.Textbox(visible=False, interactive=True, label="Link", elem_id="link", max_lines=1, buttons=["copy"])
     file = gr.File(visible=False, interactive=False, label="Bundle", elem_id="bundle")
     note = html(elem_id="keep-note", elem_classes="maybe")
     export.click(keep.export, last, [file, note], concurrency_limit=2, show_progress="hidden", **PRIVATE).then(
@@ -67,6 +73,7 @@ class Keep:
 
     def export(self, run: LastRun, request: gr.Request) -> Iterator[Outputs]:
         """Write the bundle of the last run. Gradio copies the file and deletes that on time; ours goes at once."""
+        yield gr.update(value=None, visible=False), views.hint(messages.BUNDLING)
         with TemporaryDirectory() as folder:
             try:
                 address = address_of(request.headers.get("referer"))

@@ -44,8 +44,24 @@ def recorded_run(example: Example, gallery: Gallery, model: str) -> LastRun:
 
 def given_of(example: Example, gallery: Gallery, model: str) -> Given:
     """Return what a visitor would set for an example's recorded run, without its file."""
-    medium = CLIP if gallery.is_clip(example) else PICTURE
     exact = exact_of(Plan())
-    plan = (exact.dominant, exact.contextual, exact.cluster_width, exact.layers, exact.keep, exact.queries)
-    asked = (example.duel.question, example.reduction, example.method, model, False)
-    return Given(medium, None, None, FRAMES, next(iter(RULES)), "", *asked, *plan, 64)
+    return Given(
+        medium=CLIP if gallery.is_clip(example) else PICTURE,
+        picture=None,
+        clip=None,
+        count=FRAMES,
+        rule=next(iter(RULES)),
+        times="",
+        question=example.duel.question,
+        reduction=example.reduction,
+        method=example.method,
+        model=model,
+        custom=False,
+        dominant=exact.dominant,
+        contextual=exact.contextual,
+        cluster_width=exact.cluster_width,
+        layers=exact.layers,
+        keep=exact.keep,
+        queries=exact.queries,
+        new_tokens=64,
+    )

@@ -48,8 +48,8 @@ LINK_WITHOUT_UPLOAD = (
     "This link was made beside an upload, which links never include: upload the picture or clip, then press Ask."
 )
 COPY_BY_HAND = "Copied, if your browser allows it; else select it here."
+BUNDLING = "Drawing the maps and packing the bundle ..."
 BUNDLE_READY = "One zip file; it is deleted here after half an hour."
-NOTHING_TO_EXPORT = "There is no finished run to export: press Ask, and wait for both answers."
 ONE_RUN_EACH = (
     "One run of each after a warm-up, times of this machine; the first token includes the vision encoder, which ran"
     " once for all. Press Ask for interleaved runs with their spread."

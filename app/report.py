@@ -52,9 +52,9 @@ def _about(run: LastRun) -> str:
 def _answers(run: LastRun) -> str:
     full, reduced = compare.differing_words(run.full, run.reduced)
     counts = screens.all_count(run.trace.full), screens.reduced_count(run.trace.average_tokens, run.trace.full)
-    titles = screens.FULL_TITLE, screens.REDUCED_TITLE
     cards = (
-        views.answer(*parts, views.marked(words)) for *parts, words in zip(titles, counts, (full, reduced), strict=True)
+        views.answer(screens.FULL_TITLE, counts[0], views.marked(full)),
+        views.answer(screens.REDUCED_TITLE, counts[1], views.marked(reduced)),
     )
     return f'<div class="answers">{"".join(cards)}</div>'
 

@@ -22,10 +22,10 @@ _HEAD = ("Method", "Tokens saved", "Right", "Of all tokens' right answers")
 
 def plot(rows: Sequence[Row], alt: str) -> str:
     """Return the bench's own plot of one exam, its tokens read as percent saved."""
-    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    figure = Figure(figsize=(5.0, 3.7), layout="constrained")
     axes, full = figure.add_subplot(), rows[0].full_tokens
     draw_panel(axes, rows)
-    axes.set(title="", xlabel="visual tokens saved, in %", ylabel="percent right", xlim=(0, 1.04 * full))
+    axes.set(title="", xlabel="visual tokens saved, in %", ylabel="percent right", xlim=(1.04 * full, 0))
     axes.xaxis.set_major_locator(FixedLocator([full * (100 - saved) / 100 for saved in _TICKS]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda tokens, _: f"{_saved(tokens, full):.0f}"))
     inked(axes)

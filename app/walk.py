@@ -12,7 +12,7 @@ from PIL import Image
 from app import walk_texts
 from app.cards import legend
 from app.describe import step_sentence
-from app.fates import BORDER, DOMINANT, REST, Look
+from app.fates import BORDER, DOMINANT, REST, Look, looks
 from app.film import Subject, frames_of
 from app.handlers import Desk
 from app.lastrun import LastRun
@@ -72,11 +72,11 @@ def _texts(trace: Trace, question: str) -> list[tuple[str, tuple[str, ...]]]:
     """The five titles and paragraphs, with the numbers of this run."""
     words = ", ".join(word for word in trace.words if word.isalnum())
     end = (trace.drops[-1].layer, tokens_left(trace, len(trace.steps) - 1), trace.average_tokens, trace.full)
-    merged = (_count(trace, Fate.ANCHOR), trace.entering, trace.full)
+    merged = *(_count(trace, fate) for fate in (Fate.ANCHOR, Fate.MERGED, Fate.DROPPED)), trace.entering, trace.full
     return [
         ("A picture becomes tokens", walk_texts.tokens(trace.full, trace.grid.pictures)),
         ("Stage 1 keeps what stands out", walk_texts.dominant(_count(trace, Fate.DOMINANT))),
-        ("Stage 1 merges the rest", walk_texts.merged(*merged)),
+        ("Stage 1 merges some of the rest", walk_texts.merged(*merged)),
         ("Stage 2 listens to the question", (walk_texts.words(words, question), step_sentence(trace, 2))),
         ("Fewer still, then the answer", walk_texts.end(*end)),
     ]
@@ -97,10 +97,12 @@ def _pictures(subject: Subject, trace: Trace) -> list[str]:
 
 
 def _marked(subject: Subject, trace: Trace, marks: Sequence[Look]) -> str:
-    photos, counts = frames_of(subject), Counter(marks)
+    photos, counted = frames_of(subject), Counter(marks)
+    ordered = [*looks([look.fate for look in marks if look != REST]), REST]
+    counts = {look: counted[look] for look in ordered if counted[look]}
     drawn = sheet(photos * (trace.grid.pictures // len(photos)), trace.grid, marks, _WIDTH)
     alt = "; ".join(f"{look.name}: {counts[look]:,}" for look in counts)
-    return _image(drawn, alt) + legend(dict(counts))
+    return _image(drawn, alt) + legend(counts)
 
 
 def _image(picture: Image.Image, alt: str) -> str:

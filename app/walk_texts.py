@@ -29,12 +29,13 @@ def dominant(kept: int) -> tuple[str, ...]:
     )
 
 
-def merged(anchors: int, entering: int, full: int) -> tuple[str, ...]:
+def merged(anchors: int, taken: int, dropped: int, entering: int, full: int) -> tuple[str, ...]:
     """The third step: contextual tokens."""
+    gone = f" The other {dropped:,} are dropped here, unseen by the language model." if dropped else ""
     return (
-        f"The other patches look much alike. {anchors:,} of them become anchors, and each anchor takes in the patches"
-        " most like it: their mean is one contextual token.",
-        f"So {entering:,} of {full:,} tokens enter the language model, and a trace of everything else with them.",
+        f"Of the patches left over, {anchors:,} become anchors. Each takes in those most like it, {taken:,} in all, and"
+        f" the mean of such a group is one contextual token.{gone}",
+        f"So {entering:,} of {full:,} tokens enter the language model.",
     )
 
 

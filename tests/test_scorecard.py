@@ -109,12 +109,15 @@ def test_a_report_is_read_as_it_was_written(taken):
     assert read_rows(json.loads(json.dumps(as_json(rows, [], "command", {})))) == rows
 
 
-@pytest.mark.parametrize("subject", ["pictures", "clips"])
-def test_the_stored_run_stands_beside_and_says_that_it_is_stored(subject):
-    run = stored(subject)
-    card = scorecard.stored_card(run, subject)
-    assert run and {row.exam for row in run.rows} == {subject} and run.rows[0].budget == "full"
+def test_the_stored_run_stands_beside_and_says_that_it_is_stored():
+    run = stored("pictures")
+    card = scorecard.stored_card(run, "pictures")
+    assert run and {row.exam for row in run.rows} == {"pictures"} and run.rows[0].budget == "full"
     assert "not measured now" in card and run.command.split(" --json")[0] in card
+
+
+def test_where_no_run_is_stored_the_page_says_so():
+    assert messages.no_stored_run("clips") in scorecard.stored_card(None, "clips")
 
 
 def test_the_papers_figures_are_labelled_as_theirs():

@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from dataclasses import replace
+from html import escape
 
 import pytest
 from PIL import Image
@@ -41,9 +42,9 @@ def test_a_run_without_both_stages_gives_way_to_the_first_example():
     run = DESK.recorded_run(GALLERY.examples[1])
     other = replace(run, trace=replace(run.trace, method="random"))
     assert walkable(run.trace) and not walkable(other.trace)
-    assert walk_texts.OF_EXAMPLE in WalkDesk(DESK).draw(other)
+    assert escape(walk_texts.OF_EXAMPLE) in WalkDesk(DESK).draw(other)
     gone = replace(run, example=None, given=replace(run.given, picture="/nowhere.png"))
-    assert walk_texts.OF_EXAMPLE in WalkDesk(DESK).draw(gone)
+    assert escape(walk_texts.OF_EXAMPLE) in WalkDesk(DESK).draw(gone)
 
 
 def test_a_new_run_is_drawn_only_where_somebody_looks():
