@@ -116,7 +116,7 @@ def paper_card() -> str:
         f"<td>{one.trained or '–'}</td></tr>"
         for one in PAPER
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Model", "Visual tokens", "Accuracy kept", "Trained"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Model", "Tokens saved", "Accuracy kept", "Trained"))
     whole = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     scroll = f'<div class="figures-scroll" tabindex="0" role="region" aria-label="Figures of the paper">{whole}</div>'
     return _card("The DUET paper's own figures, not ours", f'{scroll}<p class="card-note">{messages.PAPERS_OWN}</p>')

@@ -48,9 +48,9 @@ class Published:
 
 
 PAPER = (
-    Published("LLaVA-1.5-7B", "67 % fewer", "more than 99 %", "99.7 %"),
-    Published("LLaVA-1.5-7B", "89 % fewer", "more than 97 %", "97.6 %"),
-    Published("Video-LLaVA-7B", "53.1 % fewer", "more than 100 %"),
-    Published("Video-LLaVA-7B", "93.4 % fewer", "97.6 %"),
+    Published("LLaVA-1.5-7B", "67 %", "more than 99 %", "99.7 %"),
+    Published("LLaVA-1.5-7B", "89 %", "more than 97 %", "97.6 %"),
+    Published("Video-LLaVA-7B", "53.1 %", "more than 100 %"),
+    Published("Video-LLaVA-7B", "93.4 %", "97.6 %"),
 )
 """What the authors publish for their own models and benchmarks."""
