@@ -152,7 +152,7 @@ def add_api(settings: Settings) -> None:
         (api.compare, "compare", [picture, question, reduction, methods, model]),
         (api.sweep, "sweep", [picture, question, method, model]),
     ):
-        gr.Button(visible=False).click(answer, inputs, gr.JSON(visible=False), api_name=name, **shared)
+        gr.Button(visible=False).click(answer, inputs, gr.JSON(label="answer", visible=False), api_name=name, **shared)
 
 
 def _asked(settings: Settings) -> list[Any]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
-from html import escape
 
 from matplotlib.figure import Figure
 
+from app.inked import INK, inked, svg
 from app.series import Ended, kept_percent, same
 
-_INK = "#010203"  # stands for the page's own text colour, whatever that is
 _HELD, _LOST = ("#009E73", "o", "same answer as all tokens"), ("#D55E00", "X", "another answer")
 
 
@@ -20,37 +17,18 @@ def curve(done: Sequence[Ended], smallest: int | None, alt: str) -> str:
     figure = Figure(figsize=(7.6, 3.6), layout="constrained")
     axes = figure.add_subplot()
     ordered = sorted(done, key=lambda point: point.ask.reduction)
-    axes.plot(*_places(ordered), color=_INK, linewidth=1, alpha=0.45, zorder=1)
+    axes.plot(*_places(ordered), color=INK, linewidth=1, alpha=0.45, zorder=1)
     for held, (colour, marker, label) in ((True, _HELD), (False, _LOST)):
         own = [point for point in ordered if bool(same(done[0], point)) == held]
         if own:
             axes.scatter(*_places(own), s=70, color=colour, marker=marker, label=label, zorder=2)
     if smallest is not None:
         axes.axvline(smallest, color=_HELD[0], linestyle="--", linewidth=1.2, label=f"smallest found: {smallest} %")
-    _finish(axes)
-    stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _inlined(stream.getvalue(), alt)
+    axes.set(xlim=(0, 104), xlabel="visual tokens per layer, in % of all", ylabel="first token, ms")
+    axes.set_ylim(bottom=0)
+    inked(axes)
+    return svg(figure, alt)
 
 
 def _places(points: Sequence[Ended]) -> tuple[list[float], list[float]]:
     return [kept_percent(point.ask) for point in points], [point.cost.first_token_ms for point in points]
-
-
-def _finish(axes) -> None:  # type: ignore[no-untyped-def]
-    """Name the axes and take the page's text colour."""
-    axes.set(xlim=(0, 104), xlabel="visual tokens per layer, in % of all", ylabel="first token, ms")
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.25, color=_INK)
-    axes.tick_params(colors=_INK)
-    axes.spines[:].set_color(_INK)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set_color(_INK)
-    axes.legend(frameon=False, labelcolor=_INK, fontsize="small", loc="best")
-
-
-def _inlined(svg: str, alt: str) -> str:
-    """Return the SVG element alone, named for those who cannot see it."""
-    body = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    named = body.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" class="curve" ', 1)
-    return named.replace(_INK, "currentColor")

@@ -6,6 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from app.film import length_of
+from app.sitting import Sitting
 
 if TYPE_CHECKING:
     from app.job import Job
@@ -19,19 +20,26 @@ MEASURE_SECONDS = 20.0  # a slow model gets fewer repeats rather than a visitor 
 _START, _OPEN = 3.0, 50.0  # a process and the weights that are there already; a model that has to be read first
 _LOOK, _SEE, _READ = 0.2, 0.05, 0.1  # a pass; the encoder and the language model for a picture or frame of it
 _TOKEN, _MEASURED_TOKENS = 0.025, 4
+_LAST_SCENE = 10.0  # an exam ends with a scene that is begun
 
 
-def gpu_seconds(job: Job | Series, settings: Settings) -> int:
-    """Return the seconds, from `LEAST` to `MOST`, that `run` or `run_series` may take for this job.
+def gpu_seconds(job: Job | Series | Sitting, settings: Settings) -> int:
+    """Return the seconds, from `LEAST` to `MOST`, that a run of this job may take on the device.
 
     They never fall with more frames, new tokens or repeats, or with less reduction. Of the menu only the first model is
     in memory there; how long the answers get is not known before, so that all tokens allowed count.
     """
-    opening = 0.0 if job.model == settings.models[0] else _OPEN
+    start = _START + (0.0 if job.model == settings.models[0] else _OPEN)
+    work = job.seconds + _LAST_SCENE if isinstance(job, Sitting) else _asked(job, settings)
+    return ceil(min(max(start + work, LEAST), MOST))
+
+
+def _asked(job: Job | Series, settings: Settings) -> float:
+    """Seconds of all answers, and of measuring them where that is wanted."""
     looks = sum(_look(job, kept) for kept in job.shares)
     answers = looks + len(job.shares) * job.new_tokens * _TOKEN
     measuring = _measuring(looks, settings.repeats) if job.measure else 0.0
-    return ceil(min(max(_START + opening + answers + measuring, LEAST), MOST))
+    return answers + measuring
 
 
 def _look(job: Job | Series, kept: float) -> float:

@@ -63,6 +63,9 @@ def _layer(fate: str) -> int:
     return int(fate.rsplit("-", 1)[1])
 
 
+REST = Look("rest", "#7A7A7A", "", "left over: the next step", 0.72)
+"""What is not dominant, before it is told what becomes of it."""
+
 # Two questions about one picture, A and B: who kept a patch.
 ONLY_A = Look("only-a", "#0072B2", "A", "kept for A only", 0.0, 0.42, framed=True)
 ONLY_B = Look("only-b", "#D55E00", "B", "kept for B only", 0.0, 0.42, framed=True)

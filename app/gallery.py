@@ -75,6 +75,19 @@ class Gallery:
         key = key_of(subject)
         return next((example for example in (*self.examples, *self.clips) if example.key == key), None)
 
+    def label(self, example: Example) -> str:
+        """Return the name by which links and bundles call an example: `picture-1`, `clip-1`, and so on."""
+        kind, own = ("clip", self.clips) if self.is_clip(example) else ("picture", self.examples)
+        return f"{kind}-{next(number for number, one in enumerate(own, 1) if one is example)}"
+
+    def labelled(self, label: str) -> Example | None:
+        """Return the example of such a name."""
+        return next((one for one in (*self.examples, *self.clips) if self.label(one) == label), None)
+
+    def is_clip(self, example: Example) -> bool:
+        """Whether an example is one of the clips."""
+        return any(example is one for one in self.clips)
+
     def suggestions(self, subject: Subject | None, is_clip: bool) -> tuple[str, ...]:
         """Return three questions that fit a picture or clip."""
         example = self.find(subject) if subject is not None else None

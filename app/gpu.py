@@ -12,10 +12,12 @@ from app.checks import check_applies
 from app.duration import MEASURE_SECONDS
 from app.faults import told
 from app.film import Film
+from app.invigilator import invigilate
 from app.job import Answered, Event, Job, Measured, Phase, Piece, Side
 from app.series import Ask, Begun, Ended, Failed, Outcome, Said, Series
 from app.settings import Settings
 from app.shelf import Downloading, Shelf
+from app.sitting import Sitting, SittingEvent
 from app.zerogpu import ON_ZERO_GPU, on_device
 from duet_core.bench.speed import compare_plans
 from duet_core.cost import Cost
@@ -158,3 +160,12 @@ def _ended(model: Model, encoded: Encoded, job: Series, ask: Ask, number: int) -
             text += event
             yield Said(number, event)
     return Ended(ask, text.strip(), trace, event)
+
+
+@on_device
+def run_exam(job: Sitting, settings: Settings) -> Iterator[SittingEvent]:
+    """Take an exam of the scorecard; closing the generator ends it at the next answer."""
+    model = yield from _take(job.model, settings)
+    with _running, closing(invigilate(model, job)) as events:  # type: ignore[type-var]
+        yield Phase("examining")
+        yield from events

@@ -16,6 +16,7 @@ from app.faults import told
 from app.film import Subject
 from app.gallery import Example, Gallery
 from app.given import CLIP, Given
+from app.lastrun import LastRun, recorded_run
 from app.media import open_picture
 from app.plans import Exact, exact_of, exact_plan, in_words, plan_for
 from app.play import Play
@@ -41,11 +42,12 @@ class Desk:
         """The recorded run of an example."""
         subject = example.subject
         truth = self.gallery.truth(subject, example.duel.question)
-        return screens.finished(example.duel, subject, truth, self.gallery.origin)
+        screen = screens.finished(example.duel, subject, truth, self.gallery.origin)
+        return replace(screen, run=self.recorded_run(example))
 
-    def first_picture(self) -> Subject:
-        """Put the first example's picture into the input when the page opens."""
-        return self.gallery.examples[0].subject
+    def recorded_run(self, example: Example) -> LastRun:
+        """What the page remembers of an example's run."""
+        return recorded_run(example, self.gallery, self.model_of_examples())
 
     def take_example(self, event: gr.EventData) -> Outputs:
         """Fill in the chosen picture and its question, and show its recorded run: picture to custom, then `Screen`."""
@@ -67,9 +69,9 @@ class Desk:
 
     def _asked(self, example: Example) -> Outputs:
         """Question, reduction, method, model and custom of an example."""
-        return (example.duel.question, example.reduction, example.method, self._model_of_examples(), False)
+        return (example.duel.question, example.reduction, example.method, self.model_of_examples(), False)
 
-    def _model_of_examples(self) -> str:
+    def model_of_examples(self) -> str:
         """The model that recorded the examples, where this deployment offers it."""
         offered = self.settings.models
         return self.gallery.model if self.gallery.model in offered else offered[0]
@@ -159,11 +161,13 @@ class Desk:
             yield screens.idle(messages.sentence(error)).outputs
             return
         yield screens.started(job.question).outputs
-        yield from self._play(job)
+        yield from self._play(job, given)
 
-    def _play(self, job: gpu.Job) -> Iterator[Outputs]:
+    def _play(self, job: gpu.Job, given: Given) -> Iterator[Outputs]:
         """Follow a run to its end on the page."""
-        play = Play(job, self.gallery.truth(job.subject, job.question))
+        example = self.gallery.find(job.subject)
+        label = self.gallery.label(example) if example else None
+        play = Play(job, self.gallery.truth(job.subject, job.question), given, label)
         try:
             for event in gpu.run(job, self.settings):
                 screen = play.show(event)
@@ -194,6 +198,11 @@ class Desk:
     def length(self, given: Given) -> int:
         """The longest answer, within what this deployment allows."""
         return max(1, min(int(given.new_tokens or 1), self.settings.new_tokens))
+
+    def subject_of(self, run: LastRun) -> Subject:
+        """Open what a run was about; a DuetError says that an upload is gone."""
+        example = self.gallery.labelled(run.example) if run.example else None
+        return example.subject if example else self.subject(run.given)
 
     def subject(self, given: Given) -> Subject:
         """Open what the open tab holds."""

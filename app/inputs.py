@@ -12,7 +12,7 @@ from app.checks import MOST_REDUCTION
 from app.clips import FILE_TYPES, RULES, SafeClip
 from app.film import Film, frames_of
 from app.gallery import Example
-from app.given import PICTURE
+from app.given import CLIP, PICTURE
 from app.handlers import Desk
 from app.media import SafePicture
 from app.menu import model_choices
@@ -75,6 +75,7 @@ class Inputs:
 class Beside:
     """What else stands on the visitor's side."""
 
+    media: gr.Tabs
     picture_tab: gr.Tab
     clip_tab: gr.Tab
     hint: gr.HTML
@@ -103,10 +104,10 @@ def _buttons(value: str, **options: Any) -> gr.HTML:
 def question_side(desk: Desk) -> tuple[Inputs, Beside]:
     """Lay out the visitor's side, filled in with the first example."""
     first, medium = desk.gallery.examples[0], gr.State(PICTURE)
-    with gr.Tabs(elem_id="media"):
-        with gr.Tab("Image") as picture_tab:
+    with gr.Tabs(elem_id="media") as media:
+        with gr.Tab("Image", id=PICTURE) as picture_tab:
             picture, hint, examples = _picture_side(desk)
-        with gr.Tab("Video", render_children=True) as clip_tab:
+        with gr.Tab("Video", id=CLIP, render_children=True) as clip_tab:
             clip, frames, strip, clip_hint, clip_examples = _clip_side(desk)
     question = gr.Textbox(first.duel.question, label="Question", lines=1, max_lines=3, elem_id="question")
     with gr.Row(elem_id="suggestions"):
@@ -124,7 +125,7 @@ def question_side(desk: Desk) -> tuple[Inputs, Beside]:
     notice = html(elem_id="notice")
     exact = _exact_fields(desk.settings, exact_of(plan))
     given = Inputs(medium, picture, clip, *frames, question, reduction, method, model, *exact)
-    tabs, hints = (picture_tab, clip_tab), (hint, clip_hint)
+    tabs, hints = (media, picture_tab, clip_tab), (hint, clip_hint)
     beside = Beside(
         *tabs, *hints, strip, examples, clip_examples, suggestions, points, tokens, ask, stop, notice
     )  # fmt: skip

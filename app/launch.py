@@ -23,6 +23,7 @@ def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
         state_session_capacity=200,
         max_threads=16,
         ssr_mode=False,
+        mcp_server=True,
         theme=theme(),
         head=_styles(),
         **more,

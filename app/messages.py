@@ -30,6 +30,26 @@ TWO_INTRO = (
     "The picture or clip on the left with the question there, A, and another one, B, at one budget: which patches the"
     " model still looks at depends on the words."
 )
+SCORE_INTRO = (
+    "Scenes that nobody has seen before are drawn now, and their questions have known answers: each method answers them"
+    " all at each budget, all tokens run along. The model is the one on the left; the picture there is not used."
+)
+FRESH_SCENES = "In small print 95 % intervals, by bootstrap over scenes. The scenes were drawn for this run."
+FEW_SCENES = "So few scenes make these intervals too narrow."
+EXAM_OVER = "Done: every question is answered."
+PAPERS_OWN = (
+    "What the authors publish for 7B models on their own benchmarks, as a share of the accuracy with all tokens;"
+    " “Trained” is after training with DUET. Other models, other questions: nothing here was measured by this page."
+)
+NO_METHODS = "There is no method to examine: choose at least one."
+FROM_LINK = "The settings of the link are in place: press Ask to run them."
+UPLOAD_NOT_IN_LINK = "The picture or clip is not part of the link: uploads stay here. It restores all else."
+LINK_WITHOUT_UPLOAD = (
+    "This link was made beside an upload, which links never include: upload the picture or clip, then press Ask."
+)
+COPY_BY_HAND = "Copied, if your browser allows it; else select it here."
+BUNDLING = "Drawing the maps and packing the bundle ..."
+BUNDLE_READY = "One zip file; it is deleted here after half an hour."
 ONE_RUN_EACH = (
     "One run of each after a warm-up, times of this machine; the first token includes the vision encoder, which ran"
     " once for all. Press Ask for interleaved runs with their spread."
@@ -59,6 +79,7 @@ WHAT_IS_RUNNING = {
     "full": "Answering with all tokens ...",
     "reduced": "Answering with fewer tokens ...",
     "measuring": "Timing both, in turn ...",
+    "examining": "Drawing scenes ...",
 }
 
 
@@ -177,6 +198,59 @@ def came_back(kept: tuple[int, ...]) -> str:
     """Proof that a bisection could not know everything."""
     each = ", ".join(f"{percent} %" for percent in kept)
     return f"It came back at {each}, below budgets that changed it: here answers are not monotonous."
+
+
+def counted(questions: int, scenes: int, subject: str) -> str:
+    """How much an exam has asked."""
+    return f"{questions:,} questions about {scenes:,} {subject if scenes > 1 else subject.rstrip('s')} to each."
+
+
+def examining(who: str, done: int, total: int) -> str:
+    """Who is answering, and how far the exam is."""
+    return f"{who}: {done:,} of {total:,} answers ..."
+
+
+def out_of_time(seconds: float) -> str:
+    """An exam that was cut short."""
+    return (
+        f"Stopped after {seconds:.0f} seconds, since others wait for the model: what was counted so far is shown;"
+        " choose fewer questions, methods or budgets for the rest."
+    )
+
+
+def stored_run(day: str) -> str:
+    """What a stored run is."""
+    return f"Recorded on {day} and stored with the model; not measured now."
+
+
+def no_stored_run(subject: str) -> str:
+    """There is nothing to stand beside the live run."""
+    return f"No full run about {subject} is stored with the model."
+
+
+def unknown_exam(name: str, known: tuple[str, ...]) -> str:
+    """There is no such exam."""
+    return f"There is no exam called {name[:60]!r}: take {' or '.join(known)}."
+
+
+def no_budgets(known: tuple[str, ...]) -> str:
+    """No reduction was chosen, or none that is offered."""
+    return f"There is no reduction to examine: choose some of {', '.join(known)}."
+
+
+def not_so_many_questions(value: object, least: int, most: int) -> str:
+    """The number of questions is out of range."""
+    return f"The number of questions is {str(value)[:20]} and must be from {least} to {most}: move it into that range."
+
+
+def no_such_example(name: str) -> str:
+    """A link names an example that is none."""
+    return f"The link asks for the example {name!r}, which is none of ours: here is the first one."
+
+
+def bad_in_link(name: str, text: str) -> str:
+    """A link holds a value that cannot be read."""
+    return f"The link's value for {name} is {text!r}, which cannot be read: the default stays."
 
 
 def kept_for_whom(only_a: int, only_b: int, both: int, neither: int) -> str:

@@ -12,6 +12,7 @@ from app.gallery import Gallery
 from app.given import CLIP, PICTURE
 from app.handlers import Desk
 from app.inputs import Beside, Inputs, html, question_side
+from app.keep import keep_row, open_links
 from app.media import SafePage
 from app.patchmap import PatchMap
 from app.settings import Settings
@@ -29,16 +30,20 @@ def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
     desk = Desk(settings, gallery)
     with SafePage(title="DUET Lens", fill_width=True, delete_cache=(600, 1800), analytics_enabled=False) as page:
         html(HEADER, elem_id="masthead")
+        from_link = html(elem_id="link-notice", elem_classes="maybe")
+        last = gr.State(desk.recorded_run(gallery.examples[0]))
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=4, min_width=320, elem_id="ask-side"):
                 given, beside = question_side(desk)
-            with gr.Column(scale=8, min_width=320, elem_id="result-side"), gr.Tabs(elem_id="views"):
+            with gr.Column(scale=8, min_width=320, elem_id="result-side"), gr.Tabs(elem_id="views") as views:
                 with gr.Tab("Ask", elem_id="ask-tab"):
                     shown = _result_side(desk)
-                series_tabs(desk, given)
-        result = [beside.notice, *shown, beside.ask, beside.stop]
+                    keep_row(desk, given, last)
+                series_tabs(desk, given, last, views)
+        result = [beside.notice, *shown, beside.ask, beside.stop, last]
         run = _wire_asking(desk, given, beside, result)
-        _wire_examples(page, desk, given, beside, result, run)
+        _wire_examples(desk, given, beside, result, run)
+        open_links(page, desk, given, beside, from_link, result)
         _wire_uploads(desk, given, beside)
         _wire_slider(desk, given, beside)
         add_api(settings)
@@ -70,9 +75,8 @@ def _wire_asking(desk: Desk, given: Inputs, beside: Beside, result: list[Any]) -
     return run
 
 
-def _wire_examples(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, result: list[Any], run: Any) -> None:
+def _wire_examples(desk: Desk, given: Inputs, beside: Beside, result: list[Any], run: Any) -> None:
     """Connect the examples; taking one cancels a run."""
-    page.load(desk.first_picture, None, given.picture, **LIGHT)
     asked = [given.question, given.reduction, given.method, given.model, given.custom]
     slider, previewed = _preview(given, beside)
     clip, opened = [given.clip, *given.frames, *asked, *result], [given.medium, beside.points]
@@ -108,10 +112,11 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
 
 def _wire_slider(desk: Desk, given: Inputs, beside: Beside) -> None:
     """Keep the slider, the count in words and the folded numbers in step."""
-    beside.points.choose(desk.take_point, None, given.reduction, **LIGHT)
     slider, previewed = _preview(given, beside)
-    gr.on(
-        [given.reduction.change, given.method.change, given.model.change, given.count.change],
+    pointed = beside.points.choose(desk.take_point, None, given.reduction, **LIGHT)
+    pointed.then(desk.preview, slider, previewed, **LIGHT)
+    gr.on(  # what a visitor does; a link, for one, sets the slider and exact numbers beside it
+        [given.reduction.input, given.method.input, given.model.input, given.count.input],
         desk.preview, slider, previewed, trigger_mode="always_last", **LIGHT,
     )  # fmt: skip
     gr.on(

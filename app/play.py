@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from app import screens, views
 from app.compare import agree
 from app.duel import Duel
+from app.given import Given
 from app.gpu import Answered, Downloading, Event, Job, Measured, Phase, Piece
+from app.lastrun import LastRun
 from app.messages import MEASURED_NOW, WHAT_IS_RUNNING, downloading
 from app.patchmap import map_value
 from app.screens import Screen
@@ -24,8 +27,10 @@ _TITLES = {"full": screens.FULL_TITLE, "reduced": screens.REDUCED_TITLE}
 class Play:
     """The state of one request; nothing outlives it."""
 
-    def __init__(self, job: Job, truth: Question | None) -> None:
-        self.job, self.truth = job, truth
+    def __init__(
+        self, job: Job, truth: Question | None, given: Given | None = None, example: str | None = None
+    ) -> None:
+        self.job, self.truth, self.given, self.example = job, truth, given, example
         self.said = {"full": "", "reduced": ""}
         self.answered: dict[str, Answered] = {}
         self._drawn = 0.0
@@ -52,7 +57,8 @@ class Play:
             case Answered():
                 return self._answered(event)
             case Measured(full, reduced):
-                return screens.figures(self._duel(full, reduced), MEASURED_NOW)
+                drawn = screens.figures(self._duel(full, reduced), MEASURED_NOW)
+                return replace(drawn, run=self._run((full, reduced)))
 
     def _piece(self, side: str) -> Screen | None:
         now = time.monotonic()
@@ -69,7 +75,13 @@ class Play:
         counts = screens.all_count(event.trace.full), count
         both = screens.answers((self.said["full"], self.said["reduced"]), counts, self.truth)
         drawn = map_value(self.job.subject, event.trace), screens.overlaid(self.job.subject, event.trace)
-        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn[0], overlay=drawn[1])
+        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn[0], overlay=drawn[1], run=self._run())
+
+    def _run(self, speeds: tuple[PlanSpeed, PlanSpeed] | None = None) -> LastRun | None:
+        """Return what the page remembers of the run; nothing of one that the API asked for."""
+        trace = self.answered["reduced"].trace
+        said = self.said["full"], self.said["reduced"]
+        return LastRun(self.given, self.example, *said, trace, speeds) if self.given else None
 
     def finish(self, events: Iterable[Event]) -> Duel:
         """Take in all events of a run that is measured, and return it whole."""

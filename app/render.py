@@ -17,6 +17,7 @@ from duet_core.trace import Trace
 Pixels = tuple[int, int, int, int]
 PAPER = (250, 249, 246)
 _GAP, _LETTER = 4, 0.66  # pixels between frames; size of a letter as a share of its patch
+_LINE = (255, 255, 255)  # between patches that nothing has happened to
 _UNSEEN = 0.55  # how far the photo fades where the encoder never looked
 
 
@@ -52,6 +53,17 @@ def painted(photo: Image.Image, grid: Grid, marks: Sequence[Look], width: int, f
     boxes, shown = [_pixels(grid.box(patch), view, scale) for patch in own], [marks[patch] for patch in own]
     tinted = _tinted(_laid_out(photo, grid, view, scale, frame), boxes, shown)
     return _lettered(_framed(tinted, boxes, shown), boxes, shown)
+
+
+def ruled(photo: Image.Image, grid: Grid, width: int, frame: int = 0) -> Image.Image:
+    """Draw the photo of a frame with lines between its patches, `width` pixels wide."""
+    view = view_box(grid)
+    scale = width / (view[2] - view[0])
+    canvas = _laid_out(photo, grid, view, scale, frame)
+    pen = ImageDraw.Draw(canvas)
+    for patch in grid.frame_patches(grid.home(frame)):
+        pen.rectangle(_pixels(grid.box(patch), view, scale), outline=_LINE)
+    return canvas
 
 
 def sheet(photos: Sequence[Image.Image], grid: Grid, marks: Sequence[Look], width: int) -> Image.Image:

@@ -35,6 +35,7 @@ class Screen:
     figures: Any = None
     ask: Any = None
     stop: Any = None
+    run: Any = None
 
     @property
     def outputs(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""The tabs Compare, Sweep and Two questions: layout and wiring; they ask about what the page holds on its left."""
+"""The tabs beside Ask: layout and wiring; what they ask about is what the page holds on its left."""
 
 from __future__ import annotations
 
@@ -8,19 +8,23 @@ from typing import Any
 
 import gradio as gr
 
-from app import messages, views
+from app import messages, scorecard, views
 from app.boards import CompareBoard, SweepBoard, TwoBoard
 from app.handlers import Desk
 from app.inputs import Inputs, html
 from app.patchmap import ASSETS
-from app.rack import choices
+from app.rack import BASELINE, choices, menu
+from app.score_desk import BUDGETS, SUBJECTS, ScoreDesk
 from app.series_desk import SeriesDesk
+from app.sitting import FEWEST, MOST
+from app.walk import SCRIPT, WALK, WalkDesk
 
 _CHOSEN = 3  # methods that are chosen when the page opens
+_EXAMINED, _AT, _QUESTIONS = ["duet", "random"], ["67%", "89%"], 40  # what the scorecard opens with
 
 
-def series_tabs(desk: Desk, given: Inputs) -> None:
-    """Lay out and connect the three tabs, inside a gr.Tabs."""
+def series_tabs(desk: Desk, given: Inputs, last: gr.State, all_tabs: gr.Tabs) -> None:
+    """Lay out and connect the tabs, inside a gr.Tabs."""
     tabs = SeriesDesk(desk)
     first = desk.gallery.examples[0]
     with gr.Tab("Compare", elem_id="compare-tab"):
@@ -37,6 +41,42 @@ def series_tabs(desk: Desk, given: Inputs) -> None:
         html(views.hint(messages.TWO_INTRO))
         second = gr.Textbox(first.suggested[-1], label="Question B", max_lines=3, elem_id="two-question")
         _bench("two", "Ask both", tabs, tabs.two_on_page, [second, *given.all], _two_parts)
+    with gr.Tab("Scorecard", elem_id="scorecard-tab"):
+        _scorecard(tabs, ScoreDesk(desk), given)
+    with gr.Tab(WALK, elem_id="walk-tab") as walk_tab:
+        _walk(WalkDesk(desk), all_tabs, walk_tab, last)
+
+
+def _walk(desk: WalkDesk, all_tabs: gr.Tabs, own: gr.Tab, last: gr.State) -> None:
+    """The five steps, drawn when their tab opens, and while it is open for each new run."""
+    shown, opened = html(elem_id="walk", js_on_load=SCRIPT), gr.State("")
+    light: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+    all_tabs.select(_opened, None, opened, show_progress="hidden", **light)
+    own.select(desk.draw, last, shown, **light)
+    last.change(desk.redraw, [last, opened], shown, show_progress="hidden", **light)
+
+
+def _opened(event: gr.SelectData) -> str:
+    return str(event.value)
+
+
+def _scorecard(tabs: SeriesDesk, desk: ScoreDesk, given: Inputs) -> None:
+    """What to examine, the live run, and beside it the stored run and the paper's figures."""
+    html(views.hint(messages.SCORE_INTRO))
+    known = [entry for entry in menu() if entry[1] != BASELINE]
+    methods = gr.Dropdown(known, value=_EXAMINED, multiselect=True, label="Methods", elem_id="score-methods")
+    with gr.Row(elem_id="score-choice"):
+        subject = gr.Radio(list(SUBJECTS), value=next(iter(SUBJECTS)), label="Scenes", elem_id="score-subject")
+        budgets = gr.CheckboxGroup(list(BUDGETS), value=_AT, label="Tokens saved", elem_id="score-budgets")
+        many = gr.Slider(
+            FEWEST, MOST, _QUESTIONS, step=10, label="Questions", elem_id="score-questions", buttons=[], min_width=160
+        )
+    asked = [methods, budgets, subject, many, given.model]
+    _bench("score", "Examine", tabs, desk.run_on_page, asked, _score_parts)
+    with gr.Column(elem_id="score-beside", elem_classes="cards"):
+        stored = html(desk.stored_on_page(next(iter(SUBJECTS))), elem_id="score-stored")
+        html(scorecard.paper_card(), elem_id="score-paper")
+    subject.change(desk.stored_on_page, subject, stored, queue=False, api_visibility="private")
 
 
 def _bench(
@@ -72,6 +112,10 @@ def _sweep_parts() -> list[gr.HTML]:
 def _two_parts() -> list[gr.HTML]:
     with gr.Column(elem_id="two-maps", elem_classes="cards"):
         return [_part(name) for name in ("two-a", "two-b", "two-difference")[: TwoBoard.parts]]
+
+
+def _score_parts() -> list[gr.HTML]:
+    return [_part("score-plot"), _part("score-note"), sortable("score-table")]
 
 
 def _part(name: str) -> gr.HTML:

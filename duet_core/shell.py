@@ -14,7 +14,7 @@ from duet_core.clips import FrameRule, choose_frames, is_clip, parse_times, read
 from duet_core.cost import Cost
 from duet_core.devices import Attention, Quantize
 from duet_core.engine import Answer, Model, Picture, open_model
-from duet_core.errors import PictureError
+from duet_core.errors import PictureError, PlanError
 from duet_core.film import Film
 from duet_core.plan import Plan
 from duet_core.scenes import write_clips, write_scenes
@@ -39,6 +39,8 @@ def ask(argv: list[str]) -> int:
     parser.add_argument(
         "--budget", type=float, help="visual tokens per layer, on average, of all frames together (default: a third)"
     )
+    parser.add_argument("--reduction", type=float, help="percent of the visual tokens to save instead, as on the page")
+    parser.add_argument("--plan", help='exact numbers instead, as JSON: {"method": "duet", "dominant": 256, ...}')
     parser.add_argument("--frames", type=int, default=8, help="of a clip: how many to look at, 4 to 32")
     parser.add_argument("--choose", default="uniform", choices=("uniform", "change"), help="of a clip: which frames")
     parser.add_argument("--at", help="of a clip: the frames nearest to these times instead, such as 0.5,2,1:03")
@@ -57,8 +59,7 @@ def ask(argv: list[str]) -> int:
     picture = _open_subject(options)
     how = {"quantize": options.quantize, "attention": options.attention}
     model = open_model(options.model, options.device, options.dtype, **how)
-    wanted = {"reduction": 2 / 3} if options.budget is None else {"budget": options.budget}
-    plans = model.plan("none"), model.plan(options.method, encoded=model.encode(picture), **wanted)
+    plans = model.plan("none"), _plan(model, picture, options)
     model.ask(picture, options.question, plans[0], max_new_tokens=1)  # warms up, so that the times compare
     full, reduced = (
         model.ask(picture, options.question, plan, options.max_new_tokens, brush=painted)
@@ -68,6 +69,28 @@ def ask(argv: list[str]) -> int:
     if options.json:
         options.json.write_text(json.dumps(as_json(model, options.question, plans[1], full, reduced)) + "\n")
     return 0
+
+
+def _plan(model: Model, picture: Picture, options: argparse.Namespace) -> Plan:
+    """Return the plan that was asked for in one of three ways: exact numbers, a budget, or a reduction."""
+    if options.plan is not None:
+        plan = read_plan(options.plan)
+        plan.check(model.layers)
+        return plan
+    reduction = 2 / 3 if options.reduction is None else options.reduction / 100
+    wanted = {"reduction": reduction} if options.budget is None else {"budget": options.budget}
+    return model.plan(options.method, encoded=model.encode(picture), **wanted)
+
+
+def read_plan(text: str) -> Plan:
+    """Return the plan that a JSON object of its fields describes; a PlanError says why it is none."""
+    try:
+        return Plan(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise PlanError(
+            f"The plan {text[:80]!r} is not a JSON object of a plan's fields; write it like"
+            ' {"method": "duet", "dominant": 256, "contextual": 51, "layers": [4, 6], "keep": [0.5, 0]}.'
+        ) from error
 
 
 def _open_subject(options: argparse.Namespace) -> Picture:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import base64
+import inspect
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import anyio
 import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 
+from app.api import Api
 from app.gallery import FOLDER, load_gallery
 from duet_core.trace import Trace
 from tests import pictures
@@ -17,6 +26,7 @@ from tests.served import served
 
 __all__ = ["served"]
 CLIPS = Path(__file__).parent / "clips"
+SNAPSHOT = Path(__file__).parent / "snapshots" / "endpoints.json"
 PICTURE = str(FOLDER / "example-1.png")
 
 
@@ -25,21 +35,65 @@ def client(served) -> Client:
     return Client(served, verbose=False)
 
 
-def test_only_four_endpoints_are_public(client):
+def test_the_public_endpoints_are_those_of_the_snapshot(client):
+    """A change here breaks somebody's script: delete the file, run this test, and look at what it writes anew."""
+    now = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert list(now) == ["/ask", "/ask_clip", "/compare", "/sweep"]
+    if not SNAPSHOT.exists():
+        SNAPSHOT.write_text(json.dumps(now, indent=1) + "\n")
+        pytest.fail(f"{SNAPSHOT.name} is new: look at it and commit it.")
+    assert now == json.loads(SNAPSHOT.read_text())
+
+
+def test_every_endpoint_tells_what_it_takes_and_returns(client):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert list(named) == ["/ask", "/ask_clip", "/compare", "/sweep"]
-    names = {end: [entry["parameter_name"] for entry in named[end]["parameters"]] for end in ("/compare", "/sweep")}
-    assert names["/compare"] == ["picture", "question", "reduction", "methods", "model"]
-    assert names["/sweep"] == ["picture", "question", "method", "model"]
-    clip = [entry["parameter_name"] for entry in named["/ask_clip"]["parameters"]]
-    assert clip == ["clip", "question", "reduction", "method", "model", "frames"]
-    parameters = {entry["parameter_name"]: entry for entry in named["/ask"]["parameters"]}
-    assert list(parameters) == ["picture", "question", "reduction", "method", "model"]
-    assert [parameters[name]["parameter_default"] for name in ("reduction", "method", "model")] == [
-        67,
-        "duet",
-        "duet-mini",
-    ]
+    for name, endpoint in named.items():
+        words = inspect.getdoc(getattr(Api, name.strip("/")))
+        assert endpoint["description"].split(".")[0] == words.split(".")[0]
+        for parameter in endpoint["parameters"]:
+            assert f"{parameter['parameter_name']}: " in words
+
+
+def mcp_session(served: str, use: Callable[[ClientSession], Awaitable[Any]]) -> Any:
+    """Open an MCP session with the page and use it."""
+
+    async def run() -> Any:
+        async with (
+            streamable_http_client(f"{served}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return await use(session)
+
+    return anyio.run(run)
+
+
+def test_the_endpoints_are_the_tools_of_an_mcp_server(served):
+    tools = mcp_session(served, lambda session: session.list_tools()).tools
+    by_name = {tool.name.rsplit("_api_", 1)[-1]: tool for tool in tools}
+    assert sorted(by_name) == ["ask", "ask_clip", "compare", "sweep"]
+    schema = by_name["ask"].inputSchema
+    assert set(schema["properties"]) == {"picture", "question", "reduction", "method", "model"}
+    assert "fewer" in by_name["ask"].description
+    assert "percentage of visual tokens" in schema["properties"]["reduction"]["description"]
+
+
+def test_an_mcp_client_asks_and_gets_what_the_api_gives(served, client):
+    asked = {"question": "What is in the middle?", "reduction": 78, "method": "duet", "model": "duet-mini"}
+    url = f"data:image/png;base64,{base64.b64encode(Path(PICTURE).read_bytes()).decode()}"
+
+    async def ask(session: ClientSession) -> Any:
+        names = [tool.name for tool in (await session.list_tools()).tools]
+        name = next(name for name in names if name.endswith("ask"))
+        good = await session.call_tool(name, {"picture": url, **asked})
+        bad = await session.call_tool(name, {"picture": url, **asked, "method": "magic"})
+        return good, bad
+
+    good, bad = mcp_session(served, ask)
+    said = ast.literal_eval(good.content[0].text)  # Gradio writes the object in Python's notation there
+    alone = client.predict(picture=handle_file(PICTURE), **asked, api_name="/ask")
+    assert not good.isError and said["trace"] == alone["trace"] and said["reduced"] == alone["reduced"]
+    assert bad.isError and "no method 'magic'" in bad.content[0].text
 
 
 def test_ask_answers_with_one_json_object(client):

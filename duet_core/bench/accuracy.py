@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -110,22 +110,49 @@ class Sheet:
     refused: np.ndarray
 
 
+class Examination:
+    """An exam that a field of contestants is taking, item by item; it can be marked at any time after the first."""
+
+    def __init__(self, model: Model, field: Sequence[Contestant], exam: Exam) -> None:
+        self.model, self.field, self.exam = model, field, exam
+        self._asked: list[tuple[str, int, np.ndarray]] = []
+        self._marks: list[list[np.ndarray]] = []
+        self._counts: list[tuple[float, int]] = []
+
+    @property
+    def questions(self) -> int:
+        """Questions that every contestant has answered."""
+        return int(sum(counts.sum() for _, _, counts in self._asked))
+
+    def take(self, item: Item) -> Iterator[Contestant]:
+        """Ask every contestant the item's questions, each in its turn; the picture is encoded once.
+
+        An item that is not taken to its end does not count.
+        """
+        encoded, marks, texts = self.model.encode(item.picture), list[np.ndarray](), item.questions
+        self._counts = self._counts or [_token_counts(self.model, encoded, texts[0], one.plan) for one in self.field]
+        for one in self.field:
+            marks.append(_marked(self.model, encoded, texts, one.plan))
+            yield one
+        self._asked.append((item.unit, item.group, _by_family(texts, [True] * len(texts))))
+        self._marks.append(marks)
+
+    def sheets(self) -> list[Sheet]:
+        """Return what every contestant has made of the items so far."""
+        attended = Asked.of(self._asked)
+        return [
+            Sheet(self.exam, self.model.name, one, *tokens, attended, *np.array(own).swapaxes(0, 1))
+            for one, tokens, own in zip(self.field, self._counts, zip(*self._marks, strict=True), strict=True)
+        ]
+
+
 def take_exam(model: Model, field: Sequence[Contestant], exam: Exam, items: Iterable[Item]) -> list[Sheet]:
     """Ask every contestant every question; each picture is encoded once."""
-    asked: list[tuple[str, int, np.ndarray]] = []
-    marks: list[list[np.ndarray]] = [[] for _ in field]
-    counts: list[tuple[float, int]] = []
+    examination = Examination(model, field, exam)
     for item in tqdm(items, desc=exam.subject, unit=" scenes", disable=None):  # silent where nobody watches
-        encoded = model.encode(item.picture)
-        counts = counts or [_token_counts(model, encoded, item.questions[0], one.plan) for one in field]
-        asked.append((item.unit, item.group, _by_family(item.questions, [True] * len(item.questions))))
-        for one, own in zip(field, marks, strict=True):
-            own.append(_marked(model, encoded, item.questions, one.plan))
-    attended = Asked.of(asked)
-    return [
-        Sheet(exam, model.name, one, *tokens, attended, *np.array(own).swapaxes(0, 1))
-        for one, tokens, own in zip(field, counts, marks, strict=True)
-    ]
+        for _ in examination.take(item):
+            pass
+    return examination.sheets()
 
 
 def _token_counts(model: Model, encoded: Encoded, question: Question, plan: Plan) -> tuple[float, int]:

@@ -28,11 +28,12 @@ def draw_accuracy(rows: Sequence[Row], path: Path) -> None:
     lines = -(-len(panels) // columns)
     figure = Figure(figsize=(_WIDTH * columns, _HEIGHT * lines), layout="constrained")
     for number, own in enumerate(panels, start=1):
-        _panel(figure.add_subplot(lines, columns, number), own)
+        draw_panel(figure.add_subplot(lines, columns, number), own)
     figure.savefig(path, dpi=150, metadata={"Title": "Accuracy against visual tokens"})
 
 
-def _panel(axes: Any, rows: Sequence[Row]) -> None:
+def draw_panel(axes: Any, rows: Sequence[Row]) -> None:
+    """Draw the rows of one exam."""
     models = list(dict.fromkeys(row.model for row in rows))
     methods = list(dict.fromkeys(row.method for row in rows))
     for model in models:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import torch
@@ -163,3 +164,27 @@ def as_json(rows: Sequence[Row], pairs: Sequence[Pair], command: str, about: dic
         "rows": [asdict(row) for row in rows],
         "pairs": [asdict(pair) for pair in pairs],
     }
+
+
+def read_rows(report: Mapping[str, Any]) -> list[Row]:
+    """Return the rows of a report that `as_json` made."""
+    return [
+        Row(
+            **{
+                **row,
+                "overall": _read_mark(row["overall"]),
+                "families": {name: _read_mark(mark) for name, mark in row["families"].items()},
+                "groups": tuple(map(_read_mark, row["groups"])),
+                **{name: _read_interval(row[name]) for name in ("false_refusals", "kept", "difference")},
+            }
+        )
+        for row in report["rows"]
+    ]
+
+
+def _read_mark(mark: Mapping[str, Any]) -> Mark:
+    return Mark(mark["right"], mark["total"], _read_interval(mark["accuracy"]))
+
+
+def _read_interval(interval: Mapping[str, float] | None) -> Interval | None:
+    return None if interval is None else Interval(**interval)
