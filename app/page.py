@@ -15,10 +15,13 @@ from app.inputs import Beside, Inputs, html, question_side
 from app.media import SafePage
 from app.patchmap import PatchMap
 from app.settings import Settings
+from app.slider import FOLLOW
 from app.tabs import series_tabs
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
+FOLLOWING: dict[str, Any] = {"js": FOLLOW, **LIGHT}
+UNPAINT = "() => { window.dispatchEvent(new CustomEvent('duet-brush-clear')); }"
 HEADER = """<header class="masthead"><h1>DUET <em>Lens</em></h1>
 <p>Ask about a picture or a clip, then pull the slider: see which patches the model stops looking at, stage by stage,
 and whether the answer and the clock care.</p></header>"""
@@ -74,7 +77,6 @@ def _wire_examples(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, r
     """Connect the examples; taking one cancels a run."""
     page.load(desk.first_picture, None, given.picture, **LIGHT)
     asked = [given.question, given.reduction, given.method, given.model, given.custom]
-    slider, previewed = _preview(given, beside)
     clip, opened = [given.clip, *given.frames, *asked, *result], [given.medium, beside.points]
     for event in (
         beside.examples.choose(desk.take_example, None, [given.picture, *asked, *result], cancels=[run], **LIGHT),
@@ -84,7 +86,7 @@ def _wire_examples(page: gr.Blocks, desk: Desk, given: Inputs, beside: Beside, r
             desk.open_clips, given.clip, clip, **LIGHT
         ),
     ):
-        event.then(desk.preview, slider, previewed, **LIGHT)
+        event.then(desk.slider, _menus(given), beside.rows, **LIGHT).then(None, *_followed(given, beside), **FOLLOWING)
     for button in beside.suggestions:
         button.click(lambda text: text, button, given.question, **LIGHT)
 
@@ -102,6 +104,13 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
         [beside.strip, beside.clip_hint, *about], trigger_mode="always_last", show_progress_on=beside.strip,
         concurrency_limit=4, **PRIVATE,
     )  # fmt: skip
+    other = (given.picture, given.clip, given.model, given.count, given.rule)
+    gr.on(
+        [*(field.change for field in other), beside.picture_tab.select, beside.clip_tab.select],
+        None,
+        js=UNPAINT,
+        **LIGHT,
+    )
     timed = list(RULES)[-1]
     given.rule.change(lambda rule: gr.update(visible=rule == timed), given.rule, given.times, **LIGHT)
 
@@ -109,18 +118,23 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
 def _wire_slider(desk: Desk, given: Inputs, beside: Beside) -> None:
     """Keep the slider, the count in words and the folded numbers in step."""
     beside.points.choose(desk.take_point, None, given.reduction, **LIGHT)
-    slider, previewed = _preview(given, beside)
     gr.on(
-        [given.reduction.change, given.method.change, given.model.change, given.count.change],
-        desk.preview, slider, previewed, trigger_mode="always_last", **LIGHT,
-    )  # fmt: skip
+        [given.method.change, given.model.change, given.count.change],
+        desk.slider, _menus(given), beside.rows, trigger_mode="always_last", **LIGHT,
+    ).then(None, *_followed(given, beside), **FOLLOWING)  # fmt: skip
+    given.reduction.change(None, *_followed(given, beside), trigger_mode="multiple", **FOLLOWING)
     gr.on(
-        [field.input for field in given.plan_fields], desk.preview_exact, [*slider[1:], *given.plan_fields],
+        [field.input for field in given.plan_fields], desk.preview_exact, [*_menus(given), *given.plan_fields],
         [beside.tokens, given.custom], trigger_mode="always_last", **LIGHT,
     )  # fmt: skip
 
 
-def _preview(given: Inputs, beside: Beside) -> tuple[list[Any], list[Any]]:
-    """What `Desk.preview` takes and what it fills in."""
-    slider = [given.reduction, given.method, given.model, given.medium, given.count]
-    return slider, [beside.tokens, given.custom, *given.plan_fields]
+def _menus(given: Inputs) -> list[Any]:
+    """What decides what the slider means."""
+    return [given.method, given.model, given.medium, given.count]
+
+
+def _followed(given: Inputs, beside: Beside) -> tuple[list[Any], list[Any]]:
+    """What `FOLLOW` takes and what it fills in, all in the browser."""
+    taken = [given.reduction, given.method, beside.rows, *given.plan_fields]
+    return taken, [beside.tokens, given.custom, *given.plan_fields]
