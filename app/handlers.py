@@ -17,6 +17,7 @@ from app.film import Subject
 from app.gallery import Example, Gallery
 from app.given import CLIP, Given
 from app.media import open_picture
+from app.painted import read_brush
 from app.plans import Exact, exact_plan, in_words
 from app.play import Play
 from app.screens import Screen
@@ -185,7 +186,9 @@ class Desk:
         """Return the checked request of the page."""
         plan = exact_plan(check_method(given.method), given.exact) if given.custom else None
         asked = (given.question, given.reduction, given.method, given.model)
-        return make_job(self.settings, self.subject(given), *asked, exact=plan, new_tokens=self.length(given))
+        subject, length = self.subject(given), self.length(given)
+        brush = read_brush(given.brush, subject)
+        return make_job(self.settings, subject, *asked, exact=plan, new_tokens=length, brush=brush)
 
     def length(self, given: Given) -> int:
         """The longest answer, within what this deployment allows."""

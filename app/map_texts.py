@@ -31,6 +31,7 @@ TOOLS = {
 OTHER_PICTURE = (
     "The patches were painted on another picture or clip: press Clear beside the brush, or ask about that one again."
 )
+NOT_PAINTED = "What was painted cannot be read: press Clear beside the brush and paint anew."
 TIMED_WITHOUT = " Timed without the brush: painted patches take the places of others, so the counts are the same."
 
 

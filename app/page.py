@@ -104,13 +104,8 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
         [beside.strip, beside.clip_hint, *about], trigger_mode="always_last", show_progress_on=beside.strip,
         concurrency_limit=4, **PRIVATE,
     )  # fmt: skip
-    other = (given.picture, given.clip, given.model, given.count, given.rule)
-    gr.on(
-        [*(field.change for field in other), beside.picture_tab.select, beside.clip_tab.select],
-        None,
-        js=UNPAINT,
-        **LIGHT,
-    )
+    other = [field.change for field in (given.picture, given.clip, given.model, given.count, given.rule)]
+    gr.on([*other, beside.picture_tab.select, beside.clip_tab.select], None, js=UNPAINT, **LIGHT)
     timed = list(RULES)[-1]
     given.rule.change(lambda rule: gr.update(visible=rule == timed), given.rule, given.times, **LIGHT)
 

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from app import screens, views
+from app import painted, screens, views
 from app.compare import agree
 from app.duel import Duel
 from app.gpu import Answered, Downloading, Event, Job, Measured, Phase, Piece
+from app.map_texts import TIMED_WITHOUT
 from app.messages import MEASURED_NOW, WHAT_IS_RUNNING, downloading
 from app.patchmap import map_value
 from app.screens import Screen
@@ -52,7 +53,9 @@ class Play:
             case Answered():
                 return self._answered(event)
             case Measured(full, reduced):
-                return screens.figures(self._duel(full, reduced), MEASURED_NOW)
+                return screens.figures(
+                    self._duel(full, reduced), MEASURED_NOW + (TIMED_WITHOUT if self.job.brush else "")
+                )
 
     def _piece(self, side: str) -> Screen | None:
         now = time.monotonic()
@@ -65,11 +68,13 @@ class Play:
         if event.side == "full":
             body = views.streaming(self.said["full"], done=True)
             return Screen(full=views.answer(_TITLES["full"], screens.all_count(event.trace.full), body))
-        count = screens.reduced_count(event.trace.average_tokens, event.trace.full)
+        forced = painted.in_words(self.job.brush)
+        count = ", ".join(filter(None, (screens.reduced_count(event.trace.average_tokens, event.trace.full), forced)))
         counts = screens.all_count(event.trace.full), count
         both = screens.answers((self.said["full"], self.said["reduced"]), counts, self.truth)
-        drawn = map_value(self.job.subject, event.trace), screens.overlaid(self.job.subject, event.trace)
-        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn[0], overlay=drawn[1])
+        drawn = map_value(self.job.subject, event.trace, self.job.question, forced)
+        film = screens.overlaid(self.job.subject, event.trace)
+        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn, overlay=film)
 
     def finish(self, events: Iterable[Event]) -> Duel:
         """Take in all events of a run that is measured, and return it whole."""

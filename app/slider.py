@@ -1,4 +1,4 @@
-"""The slider without requests: what it means at each of its places, worked out once, and the script that looks it up."""
+"""The slider without requests: what it means at each place, worked out once, and the script that looks it up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLLOW = """(reduction, method, rows, ...fields) => {
   const row = JSON.parse(rows)[Math.round(reduction)];
   return [...row, ...fields.slice(row.length - 2)];
 }"""
-"""Runs in the browser at every move: tells the map, and looks up tokens line, custom and six fields in `slider_rows`."""
+"""Runs in the browser at every move: tells the map, and looks up tokens line, custom and fields in `slider_rows`."""
 
 
 @lru_cache(maxsize=64)
