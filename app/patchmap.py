@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from app.film import Film, Subject, frames_of, key_of
 from app.live import live_json
 from app.render import data_url, view_box
 from app.steps import step_name
+from duet_core.question import salient_spans
 from duet_core.trace import Fate, Trace
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -100,15 +100,15 @@ def _short(row: list[float | None]) -> list[float | None]:
 def question_parts(question: str, words: tuple[str, ...]) -> list[tuple[str, int]]:
     """Return a question cut into (text, number of the guiding word or -1), which joined are the question again.
 
-    Words that are not found in their order, as when there is no question, stand behind it.
+    Where the words are not those of the question, as when there is none, they stand behind it.
     """
+    spans = salient_spans(question)
+    if tuple(question[start:end] for start, end in spans) != words:
+        return [(question, -1), *((word, number) for number, word in enumerate(words))]
     parts, at = list[tuple[str, int]](), 0
-    for number, word in enumerate(words):
-        found = re.compile(rf"(?<!\w){re.escape(word)}").search(question, at)
-        if found is None:
-            return [(question, -1), *((own, number) for number, own in enumerate(words))]
-        parts += [(question[at : found.start()], -1), (word, number)]
-        at = found.end()
+    for number, (start, end) in enumerate(spans):
+        parts += [(question[at:start], -1), (question[start:end], number)]
+        at = end
     return [part for part in (*parts, (question[at:], -1)) if part[0]]
 
 
