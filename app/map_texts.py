@@ -10,7 +10,7 @@ LIVE = {
     "everything": "At {reduction} % stage 1 passes on all patches.",
     "later": "Of the last run, not of the slider: ",
     "joins": "which anchor it joins is worked out when you ask",
-    "note": "Stage 1 follows the slider: press Ask for the answer, the merged groups and the later steps.",
+    "note": "Stage 1 follows the slider; press Ask for the answer, the groups and the later steps.",
 }
 STILL = (
     "The picture follows the slider only where DUET's own stage 1 scored all patches and DUET is chosen: press Ask to"
@@ -26,7 +26,7 @@ TOOLS = {
     "keep": "Paint patches that must stay (key K on a patch).",
     "drop": "Paint patches that must go (key D on a patch).",
     "clear": "Take back all that is painted.",
-    "painted": "Painted: {keep} to keep, {drop} to drop. Press Ask to see what would have happened.",
+    "painted": "Painted: {keep} to keep, {drop} to drop; they count at the next Ask.",
 }
 OTHER_PICTURE = (
     "The patches were painted on another picture or clip: press Clear beside the brush, or ask about that one again."

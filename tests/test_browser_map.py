@@ -297,9 +297,7 @@ def test_the_brush_paints_by_mouse_and_by_key_and_says_what_it_did(bare):
     bare.keyboard.press("K")
     sent = json.loads(bare.evaluate("window.sent.at(-1)"))
     assert (sent["keep"], sent["drop"]) == ([1, 8, 9, 10, 11], [0])
-    expect(bare.locator(".pm-note")).to_have_text(
-        "Painted: 5 to keep, 1 to drop. Press Ask to see what would have happened."
-    )
+    expect(bare.locator(".pm-note")).to_have_text("Painted: 5 to keep, 1 to drop; they count at the next Ask.")
     bare.keyboard.press("k")
     assert 1 not in brushed(bare)
     looks = [

@@ -82,6 +82,7 @@ function button(text, attributes, act) {
 function canvas() {
   const [left, top, right, bottom] = map.view;
   const board = make("div", { class: "pm-frame" });
+  parts.board = board;
   board.style.aspectRatio = `${right - left} / ${bottom - top}`;
   parts.photo = make("img", { class: "pm-photo", alt: map.description, draggable: "false" });
   parts.unseen = make("div", { class: "pm-shades" });

@@ -1,7 +1,7 @@
 // ---- modes: what the colours on the picture mean -----------------------------------------------------------------
 
 const MODES = { fate: "Fate", stage1: "Stage-1 score", stage2: "Stage-2 score", word: "Per word" };
-const HEAT_ALPHA = 0.84; // the rest is the photo, so that places are still recognised
+const HEAT_ALPHA = 0.88; // the rest is the photo, grey, so that places are still recognised
 const known = (values) => Boolean(values?.some((value) => value !== null));
 
 // One row per word at a pruning layer, the prompt's last token behind them where the run recorded it.
@@ -49,14 +49,13 @@ function layerButtons() {
   return lateOf(mode).map((at) => {
     const { layer } = map.late[at];
     const pressed = { "aria-pressed": String(map.late[at] === shown), class: "pm-layer", "data-layer": layer };
-    return button(`layer ${layer}`, pressed, () => goTo(at + 2, () => parts.layers.querySelector(`[data-layer="${layer}"]`)));
+    return button(`layer ${layer}`, pressed, () => goTo(at + 2, () => parts.scale.querySelector(`[data-layer="${layer}"]`)));
   });
 }
 
 function tellMode() {
   for (const made of parts.modes.children) setIfNew(made, "aria-pressed", String(made.dataset.mode === mode));
-  parts.layers.replaceChildren(...layerButtons());
-  parts.legends.dataset.mode = mode === "fate" ? "fate" : "heat";
+  for (const node of [parts.legends, parts.board]) node.dataset.mode = mode === "fate" ? "fate" : "heat";
   parts.fates.setAttribute("aria-hidden", String(mode !== "fate"));
   parts.scale.replaceChildren(...(mode === "fate" ? [] : heatLegend()));
   tellWords();
@@ -151,5 +150,6 @@ function heatLegend() {
   ends.append(make("span", { class: "pm-least", text: `min ${number(least)}` }), make("span", { class: "pm-most", text: `max ${number(most)}` }));
   const notes = [log ? "Logarithmic: equal steps of colour are equal ratios." : "Linear."];
   if (values.includes(null)) notes.push("Slanted line: no token here any more.");
-  return [make("strong", { text: heatTitle() }), ramp, ends, make("p", { text: notes.join(" ") })];
+  const layers = make("div", { class: "pm-layers", role: "group", "aria-label": "Pruning layer" }, ...layerButtons());
+  return [make("strong", { text: heatTitle() }), layers, ramp, ends, make("p", { text: notes.join(" ") })];
 }

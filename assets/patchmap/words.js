@@ -8,8 +8,8 @@ function wordsLine() {
   for (const [text, index] of map.question) line.append(index < 0 ? text : wordButton(text, index));
   const rows = Math.max(0, ...map.late.map((drop) => rowsOf(drop).length));
   if (rows > map.words.length) line.append(" ", wordButton("end of the prompt", map.words.length));
-  parts.words = make("div", { class: "pm-said" }, line, (parts.layers = make("div", { class: "pm-layers", role: "group", "aria-label": "Pruning layer" })));
-  return parts.words;
+  parts.words = line;
+  return line;
 }
 
 function wordButton(text, index) {
