@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from duet_core.brush import Brush
 from duet_core.cost import Cost
 from duet_core.engine import Answer, Encoded, Generated, Model, Run, open_model
 from duet_core.errors import (
@@ -21,6 +22,7 @@ from duet_core.trace import Trace
 
 __all__ = [
     "Answer",
+    "Brush",
     "Cost",
     "DuetError",
     "Encoded",

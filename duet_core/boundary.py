@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from duet_core.pruning import row_attention, text_to_vision
+from duet_core.pruning import row_attention, text_to_vision, text_to_vision_by_row
 
 Rotary = tuple[Tensor, Tensor]
 
@@ -57,8 +57,8 @@ class Tokens:
     `queries` [R] (whose attention ranks the visual tokens) and `text`; `origin` [n]: the number that each visual token
     had when it entered the language model. `positions` [A, B, T]: those of tokens that keep theirs, one (A = 1) or
     three of them; without them, positions are compact, 0..T-1. Of the tokens that enter alone: `labels` [n], what the
-    method noted of each when it let them in, and `shapes`: per sample how many (frames, rows, columns) of patches were
-    seen.
+    method noted of each when it let them in, `shapes`: per sample how many (frames, rows, columns) of patches were
+    seen, and `forced` [n] bool: which of them a brush keeps.
     """
 
     hidden: Tensor
@@ -70,6 +70,7 @@ class Tokens:
     positions: Tensor | None = None
     labels: list[Tensor] | None = None
     shapes: list[tuple[int, int, int]] | None = None
+    forced: list[Tensor] | None = None
 
     def to(self, device: torch.device) -> Tokens:
         """Return the same tokens with all that belongs to them on a device; themselves where they are there."""
@@ -88,6 +89,7 @@ class Tokens:
             origin=moved(self.origin),
             positions=None if self.positions is None else self.positions.to(device),
             labels=None if self.labels is None else moved(self.labels),
+            forced=None if self.forced is None else moved(self.forced),
         )
 
     def states(self) -> list[Tensor]:
@@ -115,7 +117,8 @@ class Boundary:
 
     `entering`: visual tokens per sample that entered the language model. `now`: what the layer is about to take in;
     `before`: the same tokens as the layer before took them in (before layer 0: the same as `now`); `first`: all tokens
-    as they entered. `scores` [n] per sample: the attention, once it was asked for.
+    as they entered. `scores` [n] per sample: the attention, once it was asked for; `by_query` [R, n] per sample: that
+    of each query token, where a recording wants it (an empty list until then, None where nobody does).
     """
 
     layer: int
@@ -126,6 +129,7 @@ class Boundary:
     stack: Stack
     rotary: Rotary
     scores: list[Tensor] | None = None
+    by_query: list[Tensor] | None = None
 
     @property
     def origin(self) -> list[Tensor]:
@@ -135,7 +139,15 @@ class Boundary:
     @property
     def labels(self) -> list[Tensor] | None:
         """Return per sample the labels [n] that the method's selection gave its tokens, if it did."""
-        noted = self.first.labels
+        return self._as_entered(self.first.labels)
+
+    @property
+    def forced(self) -> list[Tensor] | None:
+        """Return per sample which tokens [n] bool a brush keeps, None without one."""
+        return self._as_entered(self.first.forced)
+
+    def _as_entered(self, noted: list[Tensor] | None) -> list[Tensor] | None:
+        """Return what was noted of all tokens as they entered for those [n] that there are now."""
         return None if noted is None else [own[origin] for own, origin in zip(noted, self.origin, strict=True)]
 
     @property
@@ -167,8 +179,13 @@ class Boundary:
 
     @torch.no_grad()
     def _attention(self, sample: int) -> Tensor:
-        rows = self.now.queries[sample]
-        return text_to_vision(*self.query_key(sample, rows), rows, self.now.visual[sample])
+        rows, visual = self.now.queries[sample], self.now.visual[sample]
+        query, key = self.query_key(sample, rows)
+        if self.by_query is None:
+            return text_to_vision(query, key, rows, visual)
+        scores, apart = text_to_vision_by_row(query, key, rows, visual)
+        self.by_query.append(apart)
+        return scores
 
     @torch.no_grad()
     def rows(self, sample: int, rows: Tensor, back: bool = False) -> Tensor:

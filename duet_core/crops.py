@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import torch
@@ -75,33 +75,38 @@ def choose(after_vision: AfterVision, look: Look, tilings: Sequence[Tiling]) -> 
         patches = inside[rows].nonzero()[:, 1].view(len(rows), count) + look.extra
         real = torch.cat([torch.arange(look.extra).expand(len(rows), -1), patches], dim=1)  # (G, n)
         rows, real = rows.to(look.features.device), real.to(look.features.device)
-        selection = after_vision(_part(look, rows, real, evidence)) if count else None
+        part = part_of(look, rows, real, partial(evidence_of, evidence, rows, real))
+        selection = after_vision(part) if count else None
         if selection is not None:
             groups.append(Group(rows, real, selection))
     return groups
 
 
-def _part(look: Look, rows: Tensor, real: Tensor, evidence: Callable[[], Evidence]) -> Look:
-    """Return what a method may look at of some crops [G] and their encoder tokens [G, n].
+def part_of(look: Look, rows: Tensor, real: Tensor, evidence: Callable[[], Evidence]) -> Look:
+    """Return what a method may look at of some crops [G], or pictures, and their encoder tokens [G, n].
 
-    Without its padding, a crop is no rectangle: its patches count as one row. Crops cannot be seen in another size.
+    `evidence` is that of these tokens. Without its padding, a crop is no rectangle: its patches count as one row. Crops
+    cannot be seen in another size.
     """
-
-    def own() -> Evidence:
-        whole = evidence()
-        return Evidence(whole.scores[rows].gather(1, real), _tokens(whole.keys, rows, real))
-
     owner = [next(number for number, group in enumerate(look.groups) if row in group) for row in rows.tolist()]
     starts = [bisect_left(owner, number) for number in range(len(look.groups) + 1)]
     groups = tuple(range(*pair) for pair in pairwise(starts))
-    return Look(_seen(look.seen, rows, real), own, look.project, groups, look.question, joint=False)
+    return Look(_seen(look.seen, rows, real), evidence, look.project, groups, look.question, joint=False)
+
+
+def evidence_of(whole: Callable[[], Evidence], rows: Tensor, real: Tensor) -> Evidence:
+    """Return of the `whole()` evidence that of some crops [G] and their encoder tokens [G, n]."""
+    found = whole()
+    return Evidence(found.scores[rows].gather(1, real), _tokens(found.keys, rows, real))
 
 
 def _seen(seen: Seen, rows: Tensor, real: Tensor) -> Seen:
     """Return what the encoder made of some crops [G], of their encoder tokens [G, n] alone."""
+    many = seen.keys.shape[2] // seen.features.shape[1]  # where several patches make one token
+    each = (many * real.unsqueeze(-1) + torch.arange(many, device=real.device)).flatten(1)  # (G, n * many)
 
     def heads(values: Tensor) -> Tensor:
-        return _tokens(values.transpose(1, 2), rows, real).transpose(1, 2)  # (G, H, n, Dh)
+        return _tokens(values.transpose(1, 2), rows, each).transpose(1, 2)  # (G, H, n * many, Dh)
 
     return replace(
         seen,
@@ -111,6 +116,7 @@ def _seen(seen: Seen, rows: Tensor, real: Tensor) -> Seen:
         rows_cols=seen.rows_cols if real.shape[1] == seen.features.shape[1] else (1, real.shape[1] - seen.extra),
         pixels=seen.pixels[:0],
         tilings=(),
+        real=None,
     )
 
 
@@ -166,7 +172,7 @@ def fates_of(
     found = Fates(begin, blank, blank, blank.float().fill_(float("nan")))
     number, first = _numbers(order, counts), 0
     for group in groups:
-        found, first = _entered(found, group, number[first:], extra), first + sum(group.selection.counts)
+        found, first = fates_with(found, group, number[first:], extra), first + sum(group.selection.counts)
     joined = found.joined + _first_patches(tilings, inside.shape[1]).to(order.device)
     return replace(found, joined=torch.where(found.joined < 0, found.joined, joined))
 
@@ -182,7 +188,7 @@ def _numbers(order: Tensor, counts: Sequence[int]) -> Tensor:
     return torch.empty_like(order).index_put((order,), within)
 
 
-def _entered(found: Fates, group: Group, number: Tensor, extra: int) -> Fates:
+def fates_with(found: Fates, group: Group, number: Tensor, extra: int) -> Fates:
     """Write the fates of a group's patches into those of all crops; `number`: of its tokens, and what follows them."""
     fates, patches, rows = group.selection.fates(), group.real[:, extra:] - extra, group.rows.unsqueeze(1)
     starts = (group.counts.cumsum(0) - group.counts).unsqueeze(1)  # (G, 1)
@@ -206,9 +212,7 @@ def whole_fates(tilings: Sequence[Tiling]) -> Fates:
 
 def _whole_fates(tiling: Tiling) -> Fates:
     number, centre = tiling.numbers()  # (C, P) each
-    shrunk = torch.tensor([sheet.shrunk is not None for sheet in tiling.sheets])
-    shrunk = shrunk.repeat_interleave(torch.tensor([sheet.crops for sheet in tiling.sheets])).unsqueeze(1)  # (C, 1)
-    fate = torch.where(centre, torch.where(shrunk, int(Fate.ANCHOR), int(Fate.DOMINANT)), int(Fate.MERGED))
+    fate = torch.where(centre, torch.where(tiling.shrunk, int(Fate.ANCHOR), int(Fate.DOMINANT)), int(Fate.MERGED))
     homes = torch.full((tiling.tokens,), -1).index_put((number[centre],), centre.flatten().nonzero().flatten())
     return Fates(
         fate=torch.where(number < 0, int(Fate.BORDER), fate),

@@ -22,13 +22,15 @@ class Cut:
     """One pruning step before `layer`.
 
     Per sample: the tokens there were `before` and those `kept`, by their numbers at entry [n] int64, and the `scores`
-    [n] fp32 of those there were (None for a method that asked for none).
+    [n] fp32 of those there were (None for a method that asked for none); `by_query` [R, n] fp32: the attention of each
+    query token, where it was to be recorded and decided.
     """
 
     layer: int
     before: list[Tensor]
     kept: list[Tensor]
     scores: list[Tensor] | None
+    by_query: list[Tensor] | None = None
 
 
 @dataclass(slots=True)
@@ -77,22 +79,30 @@ class Prefilled:
 Choose = Callable[[Boundary], Stay | None]
 
 
-def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, cache: KVCache | None = None) -> Passed:
+def run_layers(
+    stack: Stack,
+    tokens: Tokens,
+    choose: Choose,
+    watch: Stopwatch,
+    cache: KVCache | None = None,
+    by_query: bool = False,
+) -> Passed:
     """Run all layers over whole sequences, asking `choose` before each layer which visual tokens stay; None keeps all.
 
     Without a `cache` nothing is cached, and gradients flow to the hidden states (training). Spans `select` and
-    `prefill` of the watch take the time.
+    `prefill` of the watch take the time. `by_query`: whether the cuts note the attention of each query token.
     """
     entering = [visual.shape[0] for visual in tokens.visual]
     passed, first, before = Passed(tokens), tokens, tokens
     rotary, mask = _positions(stack, tokens)
     for number, layer in enumerate(stack.layers):
         with watch.span("select"):
-            boundary = Boundary(number, entering, tokens, before, first, stack, rotary)
+            apart: list[Tensor] | None = [] if by_query else None
+            boundary = Boundary(number, entering, tokens, before, first, stack, rotary, by_query=apart)
             stay = choose(boundary)
             if stay is not None:
                 tokens = keep_only(tokens, stay)
-                passed.cuts.append(Cut(number, boundary.origin, tokens.origin, stay.scores or boundary.scores))
+                passed.cuts.append(_cut(boundary, tokens, stay))
                 rotary, mask = _shorter(stack, tokens, rotary, mask)
         passed.note(tokens)
         with watch.span("prefill"):
@@ -103,6 +113,11 @@ def run_layers(stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, c
     return passed
 
 
+def _cut(boundary: Boundary, left: Tokens, stay: Stay) -> Cut:
+    """Write down what a method decided at a boundary, and by what."""
+    return Cut(boundary.layer, boundary.origin, left.origin, stay.scores or boundary.scores, boundary.by_query or None)
+
+
 def _moved(rotary: Rotary, mask: Tensor | None, device: torch.device) -> tuple[Rotary, Tensor | None]:
     """Return RoPE and mask on a device."""
     cos, sin = rotary
@@ -110,14 +125,19 @@ def _moved(rotary: Rotary, mask: Tensor | None, device: torch.device) -> tuple[R
 
 
 def prefill(
-    stack: Stack, tokens: Tokens, choose: Choose, watch: Stopwatch, trims: Callable[[int], bool] | None = None
+    stack: Stack,
+    tokens: Tokens,
+    choose: Choose,
+    watch: Stopwatch,
+    trims: Callable[[int], bool] | None = None,
+    by_query: bool = False,
 ) -> Prefilled:
     """Run all layers over the prompt as `run_layers` does, and read off the logits at each last token.
 
     `trims(layer)`: whether the layer's cache loses the visual tokens that the last layer did not see.
     """
     cache = KVCache()
-    passed = run_layers(stack, tokens, choose, watch, cache)
+    passed = run_layers(stack, tokens, choose, watch, cache, by_query)
     with watch.span("prefill"):
         hidden = passed.tokens.hidden
         logits = stack.logits(hidden[torch.arange(len(hidden), device=hidden.device), _last(passed.tokens)])  # (B, V)

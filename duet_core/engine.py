@@ -17,6 +17,7 @@ from torch import Tensor
 from duet_core import running
 from duet_core.backbones import Backbone, Eye, wrap
 from duet_core.batch import BATCH_BYTES, holds_clips, in_batches, requests_of
+from duet_core.brush import Brush
 from duet_core.cost import Cost, kv_bytes
 from duet_core.devices import choose_target
 from duet_core.errors import ModelError
@@ -105,19 +106,42 @@ class Model:
         grid = Grid(len(boxes) or eye.pictures(frames), *seen.rows_cols, size, box, boxes, eye.homes(frames))
         return Encoded(eye, seen, grid, self.layers, watch.totals()["encode"], tiles)
 
-    def ask(self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64) -> Answer:
-        """Answer one question about a picture under a plan."""
-        events = list(self.stream(picture, question, plan, max_new_tokens))
+    def ask(
+        self,
+        picture: Picture | Encoded,
+        question: str,
+        plan: Plan,
+        max_new_tokens: int = 64,
+        *,
+        brush: Brush | None = None,
+        by_word: bool = False,
+    ) -> Answer:
+        """Answer one question about a picture under a plan.
+
+        `brush`: patches to keep or drop whatever the method thinks of them; a PlanError where that cannot be.
+        `by_word`: whether the trace's drops also tell the scores of each salient word (`Drop.by_word`).
+        """
+        events = list(self.stream(picture, question, plan, max_new_tokens, brush=brush, by_word=by_word))
         trace = next(event for event in events if isinstance(event, Trace))
         cost = next(event for event in events if isinstance(event, Cost))
         return Answer("".join(event for event in events if isinstance(event, str)).strip(), trace, cost)
 
     def stream(
-        self, picture: Picture | Encoded, question: str, plan: Plan, max_new_tokens: int = 64
+        self,
+        picture: Picture | Encoded,
+        question: str,
+        plan: Plan,
+        max_new_tokens: int = 64,
+        *,
+        brush: Brush | None = None,
+        by_word: bool = False,
     ) -> Iterator[Trace | str | Cost]:
-        """Yield the trace, then pieces of the answer as they come, then the cost; closing it stops the run."""
+        """Yield the trace, then pieces of the answer as they come, then the cost; closing it stops the run.
+
+        The arguments are those of `ask`.
+        """
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
-        asked, watch = self._asked(question, encoded, plan), Stopwatch(self.backbone.device)
+        asked, watch = self._asked(question, encoded, plan, brush, by_word), Stopwatch(self.backbone.device)
         request, sample = asked
         entered = self._enter(encoded, plan, watch, asked)
         run = running.prefill(self.backbone, entered, [request], [sample], plan, watch)
@@ -128,7 +152,13 @@ class Model:
         yield running.cost_of(self.backbone, encoded.encode_ms, run, len(speech.ids))
 
     def ask_all(
-        self, picture: Picture | Encoded, questions: Sequence[str], plan: Plan, max_new_tokens: int = 64
+        self,
+        picture: Picture | Encoded,
+        questions: Sequence[str],
+        plan: Plan,
+        max_new_tokens: int = 64,
+        *,
+        brush: Brush | None = None,
     ) -> list[str]:
         """Answer many questions about one picture in batches; the texts are those that `ask` gives one by one.
 
@@ -136,8 +166,9 @@ class Model:
         """
         encoded = picture if isinstance(picture, Encoded) else self.encode(picture)
         if find_method(plan.method).asks and len(questions) > 1:
-            return [text for one in questions for text in self.ask_all(encoded, [one], plan, max_new_tokens)]
-        asked = [self._asked(question, encoded, plan) for question in questions]
+            alone = (self.ask_all(encoded, [one], plan, max_new_tokens, brush=brush) for one in questions)
+            return [text for texts in alone for text in texts]
+        asked = [self._asked(question, encoded, plan, brush) for question in questions]
         watch = Stopwatch(self.backbone.device)
         if not asked:
             return []
@@ -198,15 +229,18 @@ class Model:
         film = Film.of(picture)
         return film, self.backbone.eye(clip), pixels_of(processor, film, clip)
 
-    def _asked(self, question: str, encoded: Encoded, plan: Plan) -> tuple[Request, Sample]:
+    def _asked(
+        self, question: str, encoded: Encoded, plan: Plan, brush: Brush | None, by_word: bool = False
+    ) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""
         pictures, tokens = encoded.size.frames, encoded.size.tokens
         shown = Shown.of(encoded.eye, pictures, tokens, encoded.tiles)
         prompt = build_prompt(self._require_processor(), question, shown)
-        by_words = plan.queries == "salient"
-        request = Request(prompt.ids, [*prompt.salient, len(prompt.ids) - 1] if by_words else None)
-        guides = prompt.words if by_words and plan.layers else ()
-        return request, Sample(range(pictures), encoded.grid, tokens * pictures, guides)
+        guided = plan.queries == "salient"
+        request = Request(prompt.ids, prompt.guides if guided else None)
+        words = prompt.words if guided and plan.layers else ()
+        spoken = prompt.rows() if by_word and words else ()
+        return request, Sample(range(pictures), encoded.grid, tokens * pictures, words, spoken, brush)
 
     def _enter(self, encoded: Encoded, plan: Plan, watch: Stopwatch, asked: tuple[Request, Sample]) -> Entered:
         request, sample = asked

@@ -67,6 +67,10 @@ class Plan:
             return replace(self, layers=(), keep=())
         return replace(self, dominant=None) if stages == "2" else self
 
+    def resized(self, dominant: int, contextual: int) -> Plan:
+        """Return this plan with another number of tokens from stage 1."""
+        return replace(self, dominant=dominant, contextual=contextual)
+
     def ratio_at(self, layer: int) -> float | None:
         """Return the share of the entering tokens kept from this layer on, None where nothing is dropped."""
         return dict(zip(self.layers, self.keep, strict=True)).get(layer)

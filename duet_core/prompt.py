@@ -21,11 +21,29 @@ _PLAIN_TURN = "USER: {question} ASSISTANT:"  # LLaVA-1.5's, for processors that 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A tokenised prompt: ids with one placeholder per visual token, the salient tokens' places, and their words."""
+    """A tokenised prompt: ids with one placeholder per visual token, the salient words, and the places of their tokens.
+
+    A token that two words share counts for both.
+    """
 
     ids: list[int]
-    salient: list[int]
     words: tuple[str, ...]
+    spoken: tuple[tuple[int, ...], ...]
+
+    @property
+    def salient(self) -> list[int]:
+        """The places of all salient tokens, ascending."""
+        return sorted({place for own in self.spoken for place in own})
+
+    @property
+    def guides(self) -> list[int]:
+        """The places of all tokens that guide stage 2 by the salient words: theirs and the prompt's last one."""
+        return sorted({*self.salient, len(self.ids) - 1})
+
+    def rows(self) -> tuple[tuple[int, ...], ...]:
+        """Return for each word, and then for the prompt's last token, which of the `guides` are its own."""
+        number = {place: row for row, place in enumerate(self.guides)}
+        return tuple(tuple(number[place] for place in own) for own in (*self.spoken, (len(self.ids) - 1,)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +92,8 @@ def build_prompt(processor: Any, question: str, shown: Shown) -> Prompt:
     text = _expanded(processor, _template(processor, [question], [], shown), shown)
     ids, offsets = _tokenise(processor, text)
     spans = salient_spans(question)
-    places = tokens_under(spans, offsets, shift=text.rindex(question))
-    return Prompt(ids, places, tuple(question[start:end] for start, end in spans))
+    spoken = tuple(tuple(tokens_under([span], offsets, shift=text.rindex(question))) for span in spans)
+    return Prompt(ids, tuple(question[start:end] for start, end in spans), spoken)
 
 
 def build_dialogue(processor: Any, turns: Sequence[tuple[str, str]], shown: Shown) -> Dialogue:

@@ -18,6 +18,15 @@ def text_to_vision(q: Tensor, k: Tensor, query_at: Tensor, visual_at: Tensor) ->
     return row_attention(q, k, query_at).mean(dim=(0, 1))[visual_at]  # (n,)
 
 
+def text_to_vision_by_row(q: Tensor, k: Tensor, query_at: Tensor, visual_at: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `text_to_vision` does, [n], and the attention of each query token before that mean over rows, [R, n].
+
+    Both fp32, from one map of attention.
+    """
+    rows = row_attention(q, k, query_at)  # (H, R, T)
+    return rows.mean(dim=(0, 1))[visual_at], rows.mean(dim=0)[:, visual_at]  # (n,), (R, n)
+
+
 def row_attention(q: Tensor, k: Tensor, query_at: Tensor) -> Tensor:
     """Return the causal attention [H, R, T] fp32 of some rows, without the whole map.
 

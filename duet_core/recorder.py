@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from duet_core.brush import Brush
 from duet_core.decoder import Cut, Prefilled
 from duet_core.grid import Grid
 from duet_core.methods import Fates, Look, Selection, kept_fates
@@ -20,12 +21,18 @@ from duet_core.trace import BEFORE_MODEL, SURVIVED, Drop, Trace
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample of a batch: which of the batch's pictures are its own, how they lie, and what guided stage 2."""
+    """One sample of a batch: which of the batch's pictures are its own, how they lie, and what guided stage 2.
+
+    `spoken`: where the scores of each word are to be recorded, its tokens among those that guide, and last, as if it
+    were a word, the prompt's end. `brush`: what is painted on the pictures, an empty one being none.
+    """
 
     pictures: range
     grid: Grid
     full: int
     words: tuple[str, ...] = ()
+    spoken: tuple[tuple[int, ...], ...] = ()
+    brush: Brush | None = None
 
 
 def everything(look: Look, keeps_cls: bool) -> Selection:
@@ -58,7 +65,7 @@ def _record(method: str, sample: Sample, number: int, fates: Fates, done: Prefil
         joined=fates.joined.flatten().cpu().numpy().astype(np.int32),
         died_at=_deaths(token_of, done.cuts, number),
         stage1_scores=fates.scores.flatten().cpu().numpy().astype(np.float32),
-        drops=tuple(_drop(cut, number, token_of) for cut in done.cuts),
+        drops=tuple(_drop(cut, number, token_of, sample.spoken) for cut in done.cuts),
         words=sample.words,
     )
 
@@ -94,13 +101,26 @@ def _deaths(token_of: np.ndarray, cuts: list[Cut], number: int) -> np.ndarray:
     return died
 
 
-def _drop(cut: Cut, number: int, token_of: np.ndarray) -> Drop:
-    """Spread a step's token scores over the patches that the tokens stand for."""
-    scores = np.full(token_of.shape, np.nan, np.float32)
-    if cut.scores is not None:
-        by_token = np.full(token_of.max() + 2, np.nan, np.float32)  # the last slot answers for token -1
-        before = cut.before[number].cpu().numpy()
-        inside = before < len(by_token) - 1  # CLS and the like may be tokens without a patch
-        by_token[before[inside]] = cut.scores[number].float().cpu().numpy()[inside]
-        scores = by_token[token_of]
-    return Drop(cut.layer, scores)
+def _drop(cut: Cut, number: int, token_of: np.ndarray, spoken: Sequence[Sequence[int]]) -> Drop:
+    """Spread a step's token scores, and those of each word, over the patches that the tokens stand for."""
+    before = cut.before[number].cpu().numpy()
+    if cut.scores is None:
+        return Drop(cut.layer, np.full(token_of.shape, np.nan, np.float32))
+    scores = _spread(cut.scores[number], before, token_of)
+    if cut.by_query is None or not spoken:
+        return Drop(cut.layer, scores)
+    by_word = _spread(_by_word(cut.by_query[number], spoken), before, token_of)
+    return Drop(cut.layer, scores, by_word[:-1], by_word[-1])
+
+
+def _by_word(by_query: Tensor, spoken: Sequence[Sequence[int]]) -> Tensor:
+    """Return the mean [W + 1, n] over the tokens of each word of what the query tokens attend to, [R, n]."""
+    return torch.stack([by_query[list(rows)].mean(0) for rows in spoken])
+
+
+def _spread(values: Tensor, before: np.ndarray, token_of: np.ndarray) -> np.ndarray:
+    """Return values [..., n] of the tokens there were `before` [n] as float32 [..., P], NaN where a patch has none."""
+    by_token = np.full((*values.shape[:-1], token_of.max() + 2), np.nan, np.float32)  # the last slot is for token -1
+    inside = before < by_token.shape[-1] - 1  # CLS and the like may be tokens without a patch
+    by_token[..., before[inside]] = values.float().cpu().numpy()[..., inside]
+    return by_token[..., token_of]

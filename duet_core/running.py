@@ -20,7 +20,8 @@ from duet_core.crops import Group, choose, entry_order, fates_of, left_of, whole
 from duet_core.grid import Grid
 from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
 from duet_core.learnt import find_learnt
-from duet_core.methods import Look, build_method
+from duet_core.methods import Look, Method, Selection, build_method
+from duet_core.painting import Painted, assembled, choose_beside, holding, whole_painted
 from duet_core.plan import Plan
 from duet_core.recorder import Sample, everything, record_all
 from duet_core.runs import Entered, Run
@@ -80,20 +81,37 @@ def admit(
         partial(backbone.see_again, eye, seen),
         learnt=lambda method, file: find_learnt(method, backbone.folder, file),
     )
+    brushes = [sample.brush for sample in samples]
+    painted = Painted.of(brushes, look, method) if any(brushes) else None
     if seen.tilings:
-        return _enter_crops(backbone, eye, seen, partial(choose, method.after_vision, look, seen.tilings), watch)
+        return _enter_crops(backbone, eye, seen, _crops_chosen(method, look, painted), watch, painted)
     with watch.span("select"):
-        selection = method.after_vision(look) or everything(look, eye.keeps_cls)
+        selection = _selected(method, look, painted, eye.keeps_cls)
         selection = selection.in_place() if eye.in_place else selection
     with watch.span("encode"):
         visual = backbone.project(selection.tokens)  # (I, n1, D)
     parts, full = (1,) * len(visual), _placeholders(eye, seen)
     blocks, places = selection.real(visual), selection.real(selection.places)  # (n, D), (n,) each
     labels = () if selection.labels is None else selection.real(selection.labels)
-    return Entered(eye, seen.rows_cols, blocks, full, parts, selection.fates, places, labels, seen.reels)
+    forced = () if painted is None else tuple(painted.forced(*own, look.extra) for own in enumerate(places))
+    return Entered(eye, seen.rows_cols, blocks, full, parts, selection.fates, places, labels, seen.reels, forced)
 
 
 enter = torch.inference_mode()(admit)  # the same, for those who only ask
+
+
+def _selected(method: Method, look: Look, painted: Painted | None, keeps_cls: bool) -> Selection:
+    """Run stage 1 on whole pictures."""
+    if painted is None:
+        return method.after_vision(look) or everything(look, keeps_cls)
+    return assembled(choose_beside(method.plan, look, painted, keeps_cls), look)
+
+
+def _crops_chosen(method: Method, look: Look, painted: Painted | None) -> Callable[[], list[Group]]:
+    """Return what runs stage 1 on every crop."""
+    if painted is None or method.plan.dominant is None:
+        return partial(choose, method.after_vision, look, look.seen.tilings)
+    return partial(choose_beside, method.plan, look, painted, keeps_cls=False)
 
 
 def _groups(seen: Seen, samples: Sequence[Sample]) -> tuple[range, ...]:
@@ -105,7 +123,12 @@ def _groups(seen: Seen, samples: Sequence[Sample]) -> tuple[range, ...]:
 
 
 def _enter_crops(
-    backbone: Backbone, eye: Eye, seen: Seen, choose_groups: Callable[[], list[Group]], watch: Stopwatch
+    backbone: Backbone,
+    eye: Eye,
+    seen: Seen,
+    choose_groups: Callable[[], list[Group]],
+    watch: Stopwatch,
+    painted: Painted | None,
 ) -> Entered:
     """Run stage 1 on every crop and put what is left in order, or lay all patches out as the untouched model does."""
     tilings = seen.tilings
@@ -118,11 +141,14 @@ def _enter_crops(
         if left is None or order is None:
             patches = backbone.project(seen.features[:, seen.extra :]).split(parts)  # (C, P, D) each
             whole = [tiling.tokens_of(own, backbone.line_end) for tiling, own in zip(tilings, patches, strict=True)]
-            return Entered(eye, seen.rows_cols, tuple(whole), full, parts, partial(whole_fates, tilings))
+            laid = Entered(eye, seen.rows_cols, tuple(whole), full, parts, partial(whole_fates, tilings))
+            return laid if painted is None else whole_painted(laid, tilings, painted)
         visual = backbone.project(left.tokens[order].unsqueeze(0)).squeeze(0)  # (S, D)
     fates = partial(fates_of, groups, order, counts, seen.extra, tilings)
     labels = () if left.labels is None else left.labels[order].split(counts)
-    return Entered(eye, seen.rows_cols, visual.split(counts), full, parts, fates, labels=labels)
+    at = left.crop[order], left.place[order]
+    forced = () if painted is None else painted.forced(*at, seen.extra).split(counts)
+    return Entered(eye, seen.rows_cols, visual.split(counts), full, parts, fates, labels=labels, forced=forced)
 
 
 def _question(backbone: Backbone, eye: Eye, request: Request) -> Tensor:
@@ -148,6 +174,8 @@ def sequences(
     if entered.labels:
         labels = (torch.cat(entered.labels[own.start : own.stop]) for _, own in pairs)
         tokens.labels = [own.to(tokens.hidden.device) for own in labels]
+    if entered.forced:
+        tokens.forced = [torch.cat(entered.forced[own.start : own.stop]).to(tokens.hidden.device) for _, own in pairs]
     if entered.places:  # pictures in crops are no grid
         tokens.shapes = [(own.grid.frames, own.grid.rows, own.grid.cols) for own in samples]
     return tokens, where
@@ -168,7 +196,9 @@ def prefill(
         tokens, _ = sequences(backbone, entered, requests, samples, plan)
     together = len(samples) > 1 and all(own.pictures == samples[0].pictures for own in samples)
     stack = SharedStart(backbone) if together else backbone
-    state = decoder.prefill(stack, tokens, method.at_layer, watch, method.trims)
+    by_word = any(sample.spoken for sample in samples)
+    choose_layer = partial(holding, method.at_layer) if entered.forced else method.at_layer
+    state = decoder.prefill(stack, tokens, choose_layer, watch, method.trims, by_word)
     return Run(state.logits, record_all(plan.method, list(samples), entered, state), state, watch)
 
 

@@ -58,7 +58,8 @@ class Entered:
     model. `parts`: its rows in the fates, one for each crop where it is cut up. `fates()` numbers tokens and patches
     through each picture, and works them out when the run is over. `places`: of each picture that is not cut up, the
     encoder token at whose place each of them stands [n]. `labels` [n]: what the method noted of each of a picture's
-    tokens, if it did. `reels`: as the encoder's `Seen` has them.
+    tokens, if it did. `reels`: as the encoder's `Seen` has them. `forced` [n] bool: which of a picture's tokens a brush
+    keeps, if there is one.
     """
 
     eye: Eye
@@ -70,6 +71,7 @@ class Entered:
     places: tuple[Tensor, ...] = ()
     labels: tuple[Tensor, ...] = ()
     reels: tuple[Reel, ...] = ()
+    forced: tuple[Tensor, ...] = ()
 
     def of(self, pictures: range) -> tuple[Tensor, ...]:
         """Return the tokens [n, D] of each of some pictures."""

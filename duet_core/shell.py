@@ -9,6 +9,7 @@ from typing import get_args
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from duet_core.brush import Brush, parse_patches
 from duet_core.clips import FrameRule, choose_frames, is_clip, parse_times, read_clip, seconds_of
 from duet_core.cost import Cost
 from duet_core.devices import Attention, Quantize
@@ -48,15 +49,21 @@ def ask(argv: list[str]) -> int:
     parser.add_argument("--quantize", choices=get_args(Quantize), help="fewer bits per weight, on CUDA")
     parser.add_argument("--attention", default="auto", choices=get_args(Attention))
     parser.add_argument("--max-new-tokens", type=int, default=64)
+    parser.add_argument("--keep", default="", help="patches that the reduced answer keeps in any case: 3,4,17-20")
+    parser.add_argument("--drop", default="", help="patches that the reduced answer never sees")
     parser.add_argument("--json", type=Path, help="write both answers, the trace and the figures to this file")
     options = parser.parse_args(argv)
+    brush = Brush(parse_patches(options.keep), parse_patches(options.drop))
     picture = _open_subject(options)
     how = {"quantize": options.quantize, "attention": options.attention}
     model = open_model(options.model, options.device, options.dtype, **how)
     wanted = {"reduction": 2 / 3} if options.budget is None else {"budget": options.budget}
     plans = model.plan("none"), model.plan(options.method, encoded=model.encode(picture), **wanted)
     model.ask(picture, options.question, plans[0], max_new_tokens=1)  # warms up, so that the times compare
-    full, reduced = (model.ask(picture, options.question, plan, options.max_new_tokens) for plan in plans)
+    full, reduced = (
+        model.ask(picture, options.question, plan, options.max_new_tokens, brush=painted)
+        for plan, painted in zip(plans, (None, brush), strict=True)
+    )
     print(report(full, reduced))
     if options.json:
         options.json.write_text(json.dumps(as_json(model, options.question, plans[1], full, reduced)) + "\n")

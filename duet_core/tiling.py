@@ -132,6 +132,12 @@ class Tiling:
         """Which patches are no padding, [C, P] bool."""
         return torch.cat([sheet.numbers()[0] for sheet in self.sheets]) >= 0  # (C, P)
 
+    @property
+    def shrunk(self) -> Tensor:
+        """Of which crops the untouched model makes fewer tokens than there are patches, [C, 1] bool."""
+        crops = torch.tensor([sheet.crops for sheet in self.sheets])
+        return torch.tensor([sheet.shrunk is not None for sheet in self.sheets]).repeat_interleave(crops).unsqueeze(1)
+
     def size(self, layers: int, extra: int) -> Size:
         """What a plan depends on; `extra`: tokens of every crop that are no patch (CLS)."""
         real = self.inside.sum(1).tolist()

@@ -31,10 +31,30 @@ class Drop:
 
     `layer`: the layer before which it happened (0-based). `scores` [P] float32: the stage-2 score of the token that
     each patch belonged to, NaN for patches without a token at that point (or for methods without scores).
+    `by_word` [W, P] float32: the same for each of the trace's words on its own, in their order, before the scores are
+    averaged: the attention of the word's tokens, in their mean; a repeated word has a row each time. `by_end` [P]
+    float32: that of the prompt's last token, which always guides beside the words, so that `scores` are the mean over
+    all tokens of the words and this one. Both are None unless they were asked for, the words' attention decided, and
+    anything was left to rank: a layer that drops every token needs no scores.
     """
 
     layer: int
     scores: np.ndarray
+    by_word: np.ndarray | None = None
+    by_end: np.ndarray | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the step as plain JSON values, `by_word` and `by_end` only where they were recorded."""
+        plain: dict[str, object] = {"layer": self.layer, "scores": _rounded(self.scores)}
+        if self.by_word is not None:
+            plain["by_word"] = [_rounded(row) for row in self.by_word]
+        return plain if self.by_end is None else plain | {"by_end": _rounded(self.by_end)}
+
+    @classmethod
+    def from_json(cls, data: dict) -> Drop:
+        """Read what `to_json` wrote."""
+        rows = [None if data.get(name) is None else np.array(data[name], np.float32) for name in ("by_word", "by_end")]
+        return cls(data["layer"], np.array(data["scores"], np.float32), *rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +149,7 @@ class Trace:
             "joined": self.joined.tolist(),
             "died_at": self.died_at.tolist(),
             "stage1_scores": _rounded(self.stage1_scores),
-            "drops": [{"layer": d.layer, "scores": _rounded(d.scores)} for d in self.drops],
+            "drops": [drop.to_json() for drop in self.drops],
             "words": list(self.words),
         }
 
@@ -148,7 +168,7 @@ class Trace:
             joined=np.array(data["joined"], np.int32),
             died_at=np.array(data["died_at"], np.int32),
             stage1_scores=np.array(data["stage1_scores"], np.float32),
-            drops=tuple(Drop(d["layer"], np.array(d["scores"], np.float32)) for d in data["drops"]),
+            drops=tuple(Drop.from_json(drop) for drop in data["drops"]),
             words=tuple(data["words"]),
         )
 

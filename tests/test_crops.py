@@ -30,7 +30,7 @@ import duet_core
 from app.describe import describe, step_sentence
 from app.patchmap import map_value
 from app.render import overlay
-from duet_core import ModelError, PictureError, Plan, PlanError, running
+from duet_core import Brush, ModelError, PictureError, Plan, PlanError, running
 from duet_core.backbones import wrap
 from duet_core.crops import Left, entry_order
 from duet_core.errors import ClipError
@@ -42,6 +42,7 @@ from duet_core.recorder import Sample
 from duet_core.tiling import Sheet, Tiling, best_of, cut_up, film_of
 from duet_core.trace import BEFORE_MODEL, Fate, Trace
 from tests.conftest import GOLDEN
+from tests.test_brush import paints
 
 ATOL, EDGE, SIDE = 1e-4, 32, 4
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -441,6 +442,15 @@ def test_the_page_draws_every_crop_on_the_picture(ours):
     sides = [overlay(subject, trace, 1, 180, frame) for frame in range(many)]
     assert {side.size for side in sides} == {sides[0].size}
     assert len({side.tobytes() for side in sides}) == many
+
+
+@pytest.mark.parametrize("size", [(90, 40), (96, 96)], ids=str)
+def test_a_brush_paints_crops_but_no_padding(ours, size):
+    paints(ours, photo(size), QUESTION)
+    encoded = ours.encode(photo((200, 30)))
+    border = int(np.flatnonzero(ours.ask(encoded, QUESTION, DUET, 1).trace.fate == Fate.BORDER)[0])
+    with pytest.raises(PlanError, match="padding"):
+        ours.ask(encoded, QUESTION, DUET, 1, brush=Brush((border,)))
 
 
 # Too many crops, and clips

@@ -23,6 +23,7 @@ from duet_core.plan import Size
 from duet_core.trace import Fate, Trace
 from tests.conftest import GOLDEN
 from tests.qwen_folder import write_folder
+from tests.test_brush import paints
 
 CHECKPOINT, ATOL, VIDEO = GOLDEN / "tiny_qwen25vl_hf", 1e-4, 991
 QUESTION, ROWS, COLS = "What is in the middle?", 4, 6
@@ -249,6 +250,11 @@ def test_budgets_are_met_over_the_whole_clip(asked, reduction):
     trace = asked.ask(shown, QUESTION, plan, max_new_tokens=3).trace
     assert trace.full == 4 * 24 and abs(trace.average_tokens - (1 - reduction) * trace.full) <= 1
     assert shown.size == Size(24, 8, 4)
+
+
+def test_a_brush_paints_pictures_and_clips(asked):
+    paints(asked, film(6), QUESTION)
+    paints(asked, film(1).frames[0], QUESTION)
 
 
 @pytest.mark.parametrize("method", CLIP_METHODS)

@@ -35,6 +35,7 @@ from duet_core.plan import Size
 from duet_core.processors import PlainProcessor
 from duet_core.tiles import Tiles, tiles_in
 from duet_core.trace import BEFORE_MODEL, Fate, Trace
+from tests.test_brush import paints
 from tests.test_crops import DUET, QUESTION, answers_all_as_one_by_one, photo
 
 ATOL, EDGE, SIDE = 1e-4, 32, 4  # a tile of 32 x 32 pixels has 8 x 8 patches, which become 4 x 4 tokens
@@ -413,6 +414,11 @@ def test_the_shell_tells_of_a_picture_in_tiles(folder, tmp_path, capsys):
     asked = ["ask", str(tmp_path / "photo.png"), QUESTION, "--model", str(folder), "--device", "cpu", "--budget", "50"]
     assert main(asked) == 0
     assert "112 in all (7 crops)" in capsys.readouterr().out
+
+
+def test_a_brush_paints_tiles_and_frames(ours):
+    paints(ours, photo((90, 40)), QUESTION)
+    paints(ours, [photo((90, 40), seed) for seed in range(3)], QUESTION)
 
 
 # Clips

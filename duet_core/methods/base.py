@@ -160,14 +160,18 @@ class Selection:
         return tuple(own[:count] for own, count in zip(values, self.counts, strict=True))
 
     def in_place(self) -> Selection:
-        """Return the same selection with its tokens in the order of their places."""
-        real = torch.arange(self.places.shape[1]) < torch.tensor(self.counts)[:, None]
+        """Return the same selection with its tokens in the order of their places, merged ones among them."""
+        return replace(self, merged=0).in_order(self.places)
+
+    def in_order(self, at: Tensor) -> Selection:
+        """Return the same selection with its tokens in the order of `at` [I, n1], merged ones behind as they are."""
+        plain = torch.arange(self.places.shape[1]) < torch.tensor(self.counts)[:, None] - self.merged
         behind = torch.iinfo(torch.int64).max
-        order = self.places.masked_fill(~real.to(self.places.device), behind).argsort(dim=1, stable=True)  # (I, n1)
+        order = at.masked_fill(~plain.to(at.device), behind).argsort(dim=1, stable=True)  # (I, n1)
         rows = order.unsqueeze(-1).expand(-1, -1, self.tokens.shape[-1])
         tokens, places = self.tokens.gather(1, rows), self.places.gather(1, order)
         labels = None if self.labels is None else self.labels.gather(1, order)
-        return Selection(tokens, places, partial(_renumbered, self, order), self.sizes, labels=labels)
+        return Selection(tokens, places, partial(_renumbered, self, order), self.sizes, self.merged, labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +180,15 @@ class Method(ABC):
 
     `positions`: whether tokens that stay are renumbered after a cut inside the model ("compact") or keep the positions
     they came with ("original"); families whose tokens always keep theirs do so either way. `asks`: whether
-    `after_vision` looks at the question, so that every question has a selection of its own.
+    `after_vision` looks at the question, so that every question has a selection of its own. `whole`: whether it makes
+    its tokens of whole grids, so that no brush can take patches out of its sight.
     """
 
     title: ClassVar[str]
     about: ClassVar[About]
     positions: ClassVar[Literal["compact", "original"]] = "compact"
     asks: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
     plan: Plan
 
     def entering(self, look: Look) -> int | None:

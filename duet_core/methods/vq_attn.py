@@ -92,6 +92,7 @@ class TrainedVQAttn(Method):
         interpretation=True,
         pictures=False,
     )
+    whole: ClassVar[bool] = True
     weights: str | None = None
 
     @staticmethod
