@@ -119,7 +119,7 @@ def test_the_scores_of_stage_2_are_those_of_the_layer_that_the_scrubber_stands_a
     bare.focus("#step")
     bare.keyboard.press("ArrowRight")
     expect(bare.locator(".pm-scale strong")).to_have_text("Stage-2 score before layer 3")
-    bare.get_by_role("button", name="layer 2").click()
+    bare.get_by_role("button", name="layer 2", exact=True).click()
     expect(bare.locator("#step")).to_have_value("2")
 
 
@@ -146,7 +146,7 @@ def test_a_word_shows_what_it_looks_at_in_every_pruning_layer(bare):
     expect(bare.locator(".pm-scale strong")).to_have_text("Attention of “cat” before layer 2")
     assert painted_at(bare, 1)[:3] == pytest.approx(rgb(SCALE[-1]), abs=3)
     assert painted_at(bare, 0)[:3] == pytest.approx(rgb(SCALE[0]), abs=3)
-    bare.get_by_role("button", name="layer 3").click()
+    bare.get_by_role("button", name="layer 3", exact=True).click()
     assert painted_at(bare, 0)[:3] == pytest.approx(rgb(SCALE[-1]), abs=3)
     words.nth(0).focus()
     bare.keyboard.press("Enter")

@@ -48,7 +48,7 @@ function tellFilm() {
 // Frames by layers: how much is left of each.
 function heat() {
   const layers = map.layers.length;
-  const [width, left, top, row] = [320, 34, 4, Math.max(7, Math.min(14, 112 / layers))];
+  const [width, left, top, row] = [320, 42, 4, Math.max(7, Math.min(14, 112 / layers))];
   const columns = homes();
   const step = (width - left) / columns.length;
   const rects = columns.flatMap((own, at) =>

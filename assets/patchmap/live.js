@@ -61,7 +61,7 @@ function tryOut([reduction, method]) {
   const isRun = next && map.looks.every(({ fate }) => (counts[fate] ?? 0) === (own[fate] ?? 0));
   live = next && !isRun ? { ...next, sentence: liveSentence(reduction, counts) } : null;
   parts.still = plan || isRun ? "" : map.still;
-  if (live) mode = "fate";
+  if (live) [mode, step] = ["fate", 1];
   if (live || before) redraw();
   else tellNote();
 }
@@ -80,7 +80,7 @@ let resting = 0;
 function redraw() {
   waiting ||= requestAnimationFrame(() => {
     waiting = 0;
-    goTo(live ? 1 : step, null, true);
+    goTo(step, null, true);
     clearTimeout(resting);
     resting = setTimeout(thumbs, 160);
   });
