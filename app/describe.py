@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from duet_core.grid import Grid
-from duet_core.trace import SURVIVED, Fate, Trace
+from duet_core.trace import SURVIVED, Drop, Fate, Trace
 
 _ROWS, _COLUMNS = ("upper", "middle", "lower"), ("left", "centre", "right")
 
@@ -44,11 +44,12 @@ def _stage_1(trace: Trace) -> str:
 
 
 def _stage_2(trace: Trace) -> list[str]:
-    return [_drop(trace, drop.layer) for drop in trace.drops]
+    return [_drop(trace, drop) for drop in trace.drops]
 
 
-def _drop(trace: Trace, layer: int) -> str:
-    """Say what one pruning layer left."""
+def _drop(trace: Trace, drop: Drop) -> str:
+    """Say what one pruning layer left, and how many tokens it merged into what is left."""
+    layer = drop.layer
     left = trace.tokens_per_layer[layer]
     if left == 0:
         return f"From layer {layer} on no visual token is left."
@@ -56,7 +57,16 @@ def _drop(trace: Trace, layer: int) -> str:
     counted = (Fate.DOMINANT,) if trace.grid.pictures == 1 else (Fate.DOMINANT, Fate.ANCHOR)
     own = alive & np.isin(trace.fate, counted)
     tokens = _count(left, "visual token remains", "visual tokens remain")
-    return f"From layer {layer} on {tokens}{whereabouts(trace.grid, own)}."
+    return f"From layer {layer} on {tokens}{whereabouts(trace.grid, own)}{_merges(trace, drop)}."
+
+
+def _merges(trace: Trace, drop: Drop) -> str:
+    """Return "; 12 others were merged into them", nothing where none were."""
+    if drop.joined is None:
+        return ""
+    tokens = np.isin(trace.fate, (Fate.DOMINANT, Fate.ANCHOR)) & (trace.died_at == drop.layer) & (drop.joined >= 0)
+    many = int(tokens.sum())
+    return f"; {_count(many, 'other was', 'others were')} merged into them" if many else ""
 
 
 def whereabouts(grid: Grid, chosen: np.ndarray) -> str:

@@ -31,6 +31,7 @@ MERGED = Look("merged", "#56B4E9", "○", "merged into an anchor", 0.4, 0.3)
 DROPPED_BEFORE = Look("dropped-before", "#7A7A7A", "×", "dropped before the model", 0.82)
 BORDER = Look("border", "#BBBBBB", "", "padding: no model looks at it", 0.82)
 _STAGE_1 = {look.fate: look for look in (DOMINANT, ANCHOR, MERGED, DROPPED_BEFORE, BORDER)}
+_MERGED_AT_LAYER = (("#332288", "◐"), ("#882255", "◑"), ("#117733", "◒"))  # of Tol's palette, apart from the others
 _AT_LAYER = (("#D55E00", "▽"), ("#CC79A7", "□"), ("#0072B2", "△"), ("#F0E442", "☆"))
 
 
@@ -39,11 +40,22 @@ STAGE_1 = (DOMINANT.fate, ANCHOR.fate, MERGED.fate, DROPPED_BEFORE.fate)
 
 
 def looks(fates: list[str]) -> tuple[Look, ...]:
-    """Return the look of each fate that occurs, stage 1 first, then the pruning layers in their order."""
+    """Return the look of each fate that occurs: stage 1, what merges inside the model, what is dropped, by layer."""
     present = set(fates)
     first = [look for fate, look in _STAGE_1.items() if fate in present]
     late = sorted((fate for fate in present if fate not in _STAGE_1), key=_layer)
-    return (*first, *(_dropped_at(fate, place) for place, fate in enumerate(late)))
+    merged = [fate for fate in late if fate.startswith("merged-at")]
+    dropped = [fate for fate in late if fate not in merged]
+    return (
+        *first,
+        *(_merged_at(fate, place) for place, fate in enumerate(merged)),
+        *(_dropped_at(fate, place) for place, fate in enumerate(dropped)),
+    )
+
+
+def _merged_at(fate: str, place: int) -> Look:
+    colour, glyph = _MERGED_AT_LAYER[place % len(_MERGED_AT_LAYER)]
+    return Look(fate, colour, glyph, f"merged into another token before layer {_layer(fate)}", 0.4, 0.3)
 
 
 def _dropped_at(fate: str, place: int) -> Look:

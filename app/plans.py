@@ -69,8 +69,7 @@ def _numbers(name: str, text: str, example: str) -> list[float]:
 
 def average_tokens(plan: Plan, size: Size) -> float:
     """Return the visual tokens a layer sees on average under a plan."""
-    entering = size.total if plan.dominant is None else size.entering(plan.dominant + plan.contextual)
-    counts = plan.tokens_per_layer(entering, size.layers)
+    counts = plan.tokens_per_layer(plan.entering(size), size.layers)
     return sum(counts) / len(counts)
 
 

@@ -103,12 +103,14 @@ class Stay:
 
     Per sample: ascending indices `keep` [n'] int64 into the n tokens there are; `scores` [n] fp32 that decided (without
     them, the attention that was asked for counts as such); `states` [n', D] that the kept tokens go on with, where
-    others were merged into them.
+    others were merged into them; `joined` [n] int64: then, the token of the n that each became part of (itself for
+    those that stay), -1 for those that are gone. It is for the trace alone.
     """
 
     keep: list[Tensor]
     scores: list[Tensor] | None = None
     states: list[Tensor] | None = None
+    joined: list[Tensor] | None = None
 
 
 @dataclass(slots=True)

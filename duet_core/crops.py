@@ -16,6 +16,7 @@ from functools import cache, partial
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from duet_core.methods import Fates, Look, Selection
@@ -91,7 +92,7 @@ def part_of(look: Look, rows: Tensor, real: Tensor, evidence: Callable[[], Evide
     owner = [next(number for number, group in enumerate(look.groups) if row in group) for row in rows.tolist()]
     starts = [bisect_left(owner, number) for number in range(len(look.groups) + 1)]
     groups = tuple(range(*pair) for pair in pairwise(starts))
-    return Look(_seen(look.seen, rows, real), evidence, look.project, groups, look.question, joint=False)
+    return look.part(rows.tolist(), _seen(look.seen, rows, real), evidence, groups)
 
 
 def evidence_of(whole: Callable[[], Evidence], rows: Tensor, real: Tensor) -> Evidence:
@@ -191,6 +192,7 @@ def _numbers(order: Tensor, counts: Sequence[int]) -> Tensor:
 def fates_with(found: Fates, group: Group, number: Tensor, extra: int) -> Fates:
     """Write the fates of a group's patches into those of all crops; `number`: of its tokens, and what follows them."""
     fates, patches, rows = group.selection.fates(), group.real[:, extra:] - extra, group.rows.unsqueeze(1)
+    number = F.pad(number, (0, 1), value=-1)  # of the token -1, where no other is left
     starts = (group.counts.cumsum(0) - group.counts).unsqueeze(1)  # (G, 1)
     token_of = number[(fates.token_of + starts).clamp(min=0)].where(fates.token_of >= 0, -1)
     joined = patches.gather(1, fates.joined.clamp(min=0)).where(fates.joined >= 0, -1)

@@ -22,15 +22,28 @@ class Cut:
     """One pruning step before `layer`.
 
     Per sample: the tokens there were `before` and those `kept`, by their numbers at entry [n] int64, and the `scores`
-    [n] fp32 of those there were (None for a method that asked for none); `by_query` [R, n] fp32: the attention of each
-    query token, where it was to be recorded and decided.
+    [n] fp32 of those there were (None for a method that asked for none). `joined` [n]: where tokens were merged, the
+    number of the one that each of those there were became part of, -1 for none. `by_query` [R, n] fp32: the attention
+    of each query token, where it was to be recorded and decided.
     """
 
     layer: int
     before: list[Tensor]
     kept: list[Tensor]
     scores: list[Tensor] | None
+    joined: list[Tensor] | None = None
     by_query: list[Tensor] | None = None
+
+    @classmethod
+    def of(cls, boundary: Boundary, stay: Stay, kept: list[Tensor]) -> Cut:
+        """Return what a method's answer did to the tokens before a layer."""
+        joined = None
+        if stay.joined is not None:
+            pairs = zip(boundary.origin, stay.joined, strict=True)
+            joined = [torch.where(own < 0, own, origin[own.clamp(min=0)]) for origin, own in pairs]
+        return cls(
+            boundary.layer, boundary.origin, kept, stay.scores or boundary.scores, joined, boundary.by_query or None
+        )
 
 
 @dataclass(slots=True)
@@ -102,7 +115,7 @@ def run_layers(
             stay = choose(boundary)
             if stay is not None:
                 tokens = keep_only(tokens, stay)
-                passed.cuts.append(_cut(boundary, tokens, stay))
+                passed.cuts.append(Cut.of(boundary, stay, tokens.origin))
                 rotary, mask = _shorter(stack, tokens, rotary, mask)
         passed.note(tokens)
         with watch.span("prefill"):
@@ -111,11 +124,6 @@ def run_layers(
             tokens, (rotary, mask) = replace(before, hidden=hidden), _moved(rotary, mask, hidden.device)
     passed.tokens = tokens
     return passed
-
-
-def _cut(boundary: Boundary, left: Tokens, stay: Stay) -> Cut:
-    """Write down what a method decided at a boundary, and by what."""
-    return Cut(boundary.layer, boundary.origin, left.origin, stay.scores or boundary.scores, boundary.by_query or None)
 
 
 def _moved(rotary: Rotary, mask: Tensor | None, device: torch.device) -> tuple[Rotary, Tensor | None]:

@@ -237,7 +237,7 @@ class Model:
         shown = Shown.of(encoded.eye, pictures, tokens, encoded.tiles)
         prompt = build_prompt(self._require_processor(), question, shown)
         guided = plan.queries == "salient"
-        request = Request(prompt.ids, prompt.guides if guided else None)
+        request = Request(prompt.ids, prompt.guides if guided else None, question.strip())
         words = prompt.words if guided and plan.layers else ()
         spoken = prompt.rows() if by_word and words else ()
         return request, Sample(range(pictures), encoded.grid, tokens * pictures, words, spoken, brush)

@@ -8,6 +8,15 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
+class Crops:
+    """The crops of one picture: their numbers `rows` among the encoder's pictures, their `grid`, their real patches."""
+
+    rows: range
+    grid: Grid
+    rooms: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Grid:
     """How the patches of one picture (or clip) lie in its pixels.
 

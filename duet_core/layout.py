@@ -17,10 +17,14 @@ from duet_core.plan import Queries
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One sample's prompt: its token ids without padding, and the places in them that guide stage 2 (None: rule)."""
+    """One sample's prompt: its token ids without padding, and the places in them that guide stage 2 (None: rule).
+
+    `text`: the question as it was asked, None where only ids came.
+    """
 
     ids: list[int]
     salient: list[int] | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

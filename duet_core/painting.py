@@ -42,7 +42,7 @@ class Painted:
 
         A PlanError where one leaves the pictures, keeps padding, or where the method takes a grid as a whole.
         """
-        if method.whole and (method.plan.dominant is not None or method.plan.layers):
+        if method.whole_grid and (method.plan.dominant is not None or method.plan.layers):
             raise PlanError(
                 f"{method.title} makes its tokens of the whole grid, so no patch can be kept or dropped by hand; clear"
                 " the brush or choose another method."
@@ -97,7 +97,7 @@ def choose_beside(plan: Plan, look: Look, painted: Painted, keeps_cls: bool) -> 
         rows = (kinds == kinds.new_tensor([count, many])).all(1).nonzero().flatten()  # (G,)
         given, kept = (_places(look, mask[rows]) for mask in (painted.free, painted.keep))
         given = torch.cat([torch.arange(look.extra, device=rows.device).expand(len(rows), -1), given], 1)  # (G, n)
-        part = part_of(look, rows, given, partial(evidence_of, evidence, rows, given))
+        part = _sharing(part_of(look, rows, given, partial(evidence_of, evidence, rows, given)), many)
         chosen = build_method(beside(plan, many)).after_vision(part) if count else None
         chosen = chosen or everything(part, keeps_cls)
         real = torch.cat([given, kept], 1)  # (G, n + k)
@@ -116,6 +116,12 @@ def beside(plan: Plan, kept: int) -> Plan:
     dominant = max(1, plan.dominant - kept)
     left = plan.dominant + plan.contextual - kept - dominant
     return plan.resized(dominant, max(0, left))
+
+
+def _sharing(part: Look, kept: int) -> Look:
+    """Return the look with so many tokens less in each picture's share; at least one is left to the method."""
+    shares = None if part.shares is None else tuple(max(1, share - kept) for share in part.shares)
+    return replace(part, shares=shares)
 
 
 def _places(look: Look, mask: Tensor) -> Tensor:
@@ -236,11 +242,12 @@ def holding(at_layer: AtLayer, boundary: Boundary) -> Stay | None:
         return stay
     scores: Sequence[Tensor | None] = stay.scores or boundary.scores or [None] * len(forced)
     keep = [held(*own) for own in zip(stay.keep, forced, scores, strict=True)]
+    joined = None if stay.joined is None else [_rejoined(*own) for own in zip(stay.joined, keep, strict=True)]
     if stay.states is None:
-        return Stay(keep, stay.scores)
+        return Stay(keep, stay.scores, joined=joined)
     went_on = zip(boundary.now.states(), stay.keep, stay.states, keep, strict=True)
     states = [before.index_copy(0, old, made.to(before.dtype))[new] for before, old, made, new in went_on]
-    return Stay(keep, stay.scores, states)
+    return Stay(keep, stay.scores, states, joined)
 
 
 def held(keep: Tensor, forced: Tensor, scores: Tensor | None) -> Tensor:
@@ -253,3 +260,10 @@ def held(keep: Tensor, forced: Tensor, scores: Tensor | None) -> Tensor:
     order = order if scores is None else scores.argsort(descending=True, stable=True)
     order = order[rank[order].argsort(descending=True, stable=True)]
     return order[: max(len(keep), int(forced.sum()))].sort().values
+
+
+def _rejoined(joined: Tensor, keep: Tensor) -> Tensor:
+    """Return into which of n tokens each was merged, int64 [n], when those to `keep` [n'] alone can take in others."""
+    stays = torch.zeros_like(joined, dtype=torch.bool).index_fill(0, keep, True)
+    joined = torch.where(stays, torch.arange(len(joined), device=joined.device), joined)
+    return torch.where((joined >= 0) & stays[joined.clamp(min=0)], joined, -1)

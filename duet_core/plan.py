@@ -28,7 +28,8 @@ class Plan:
     `contextual`: merged tokens; `cluster_width`: patches pooled per contextual token. Before the language-model layer
     `layers[i]` (0-based) `int(n1 * keep[i])` of the n1 entering visual tokens are kept. `queries`: whose attention
     ranks them (engine.md, stage 2). `seed` is for methods that draw at random; `settings`: further ones of the method,
-    (name, value) each.
+    (name, value) each. `shared`: how many tokens enter of all crops or frames together, for a method that shares them
+    out itself (`Method.share_out`); `dominant` is then their mean.
     """
 
     method: str = "duet"
@@ -40,6 +41,7 @@ class Plan:
     queries: Queries = "salient"
     seed: int = 0
     settings: tuple[tuple[str, Any], ...] = ()
+    shared: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse numbers that no model could run; a PlanError says which."""
@@ -48,6 +50,7 @@ class Plan:
         _require(self.dominant is None or self.dominant >= 1, "dominant", self.dominant, "at least 1, or None")
         _require(self.contextual >= 0, "contextual", self.contextual, "at least 0")
         _require(self.cluster_width >= 1, "cluster_width", self.cluster_width, "at least 1")
+        _require(self.shared is None or self.shared >= 1, "shared", self.shared, "at least 1, or None")
         _require(len(self.layers) == len(self.keep), "keep", self.keep, f"one ratio per layer in {self.layers}")
         _require(all(0.0 <= ratio <= 1.0 for ratio in self.keep), "keep", self.keep, "ratios between 0 and 1")
         rising = all(a < b for a, b in pairwise(self.layers))
@@ -74,6 +77,12 @@ class Plan:
     def ratio_at(self, layer: int) -> float | None:
         """Return the share of the entering tokens kept from this layer on, None where nothing is dropped."""
         return dict(zip(self.layers, self.keep, strict=True)).get(layer)
+
+    def entering(self, size: Size) -> int:
+        """Return how many tokens enter of what has this size."""
+        if self.dominant is None:
+            return size.total
+        return size.entering(self.dominant + self.contextual) if self.shared is None else min(self.shared, size.total)
 
     def tokens_per_layer(self, entering: int, n_layers: int) -> tuple[int, ...]:
         """Return the visual tokens each layer sees when `entering` tokens come out of stage 1."""

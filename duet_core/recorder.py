@@ -56,16 +56,17 @@ def record_all(method: str, samples: list[Sample], entered: Entered, done: Prefi
 def _record(method: str, sample: Sample, number: int, fates: Fates, done: Prefilled) -> Trace:
     """Return the trace of the `number`-th sample; `fates` [F, P] are those of its own F frames or crops."""
     token_of = fates.token_of.flatten().cpu().numpy()
+    joined = fates.joined.flatten().cpu().numpy().astype(np.int32)
     return Trace(
         method=method,
         grid=sample.grid,
         full=sample.full,
         tokens_per_layer=tuple(counts[number] for counts in done.visual_counts),
         fate=fates.fate.flatten().cpu().numpy().astype(np.uint8),
-        joined=fates.joined.flatten().cpu().numpy().astype(np.int32),
+        joined=joined,
         died_at=_deaths(token_of, done.cuts, number),
         stage1_scores=fates.scores.flatten().cpu().numpy().astype(np.float32),
-        drops=tuple(_drop(cut, number, token_of, sample.spoken) for cut in done.cuts),
+        drops=tuple(_drop(cut, number, token_of, joined, sample.spoken) for cut in done.cuts),
         words=sample.words,
     )
 
@@ -101,16 +102,17 @@ def _deaths(token_of: np.ndarray, cuts: list[Cut], number: int) -> np.ndarray:
     return died
 
 
-def _drop(cut: Cut, number: int, token_of: np.ndarray, spoken: Sequence[Sequence[int]]) -> Drop:
+def _drop(cut: Cut, number: int, token_of: np.ndarray, joined: np.ndarray, spoken: Sequence[Sequence[int]]) -> Drop:
     """Spread a step's token scores, and those of each word, over the patches that the tokens stand for."""
     before = cut.before[number].cpu().numpy()
+    into = None if cut.joined is None else _merged(cut.before[number], cut.joined[number], token_of, joined)
     if cut.scores is None:
-        return Drop(cut.layer, np.full(token_of.shape, np.nan, np.float32))
+        return Drop(cut.layer, np.full(token_of.shape, np.nan, np.float32), into)
     scores = _spread(cut.scores[number], before, token_of)
     if cut.by_query is None or not spoken:
-        return Drop(cut.layer, scores)
+        return Drop(cut.layer, scores, into)
     by_word = _spread(_by_word(cut.by_query[number], spoken), before, token_of)
-    return Drop(cut.layer, scores, by_word[:-1], by_word[-1])
+    return Drop(cut.layer, scores, into, by_word[:-1], by_word[-1])
 
 
 def _by_word(by_query: Tensor, spoken: Sequence[Sequence[int]]) -> Tensor:
@@ -124,3 +126,17 @@ def _spread(values: Tensor, before: np.ndarray, token_of: np.ndarray) -> np.ndar
     inside = before < by_token.shape[-1] - 1  # CLS and the like may be tokens without a patch
     by_token[..., before[inside]] = values.float().cpu().numpy()[..., inside]
     return by_token[..., token_of]
+
+
+def _merged(there: Tensor, became: Tensor, token_of: np.ndarray, joined: np.ndarray) -> np.ndarray:
+    """Return for each patch the patch at whose place the token stands that its own was merged into, -1 for none.
+
+    `there` [n] the tokens that there were, `became` [n] what each became part of, -1 for nothing.
+    """
+    before, into = there.cpu().numpy(), became.cpu().numpy()
+    tokens = max(token_of.max(), before.max(initial=0)) + 1
+    place = np.full(tokens + 1, -1, np.int32)  # of each token; the last slot answers for token -1
+    place[token_of[token_of >= 0]] = joined[token_of >= 0]
+    home = np.full(tokens + 1, -1, np.int32)
+    home[before] = np.where(into == before, -1, place[into])
+    return home[token_of]

@@ -6,8 +6,8 @@ B batch, I pictures, n1 visual tokens of one picture after stage 1, T tokens, D 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from duet_core.cost import Cost, kv_bytes, prefill_flops
 from duet_core.crops import Group, choose, entry_order, fates_of, left_of, whole_fates
 from duet_core.grid import Grid
 from duet_core.layout import Places, Request, count_pictures, lay_out, place, sources
-from duet_core.learnt import find_learnt
+from duet_core.looking import look_of
 from duet_core.methods import Look, Method, Selection, build_method
 from duet_core.painting import Painted, assembled, choose_beside, holding, whole_painted
 from duet_core.plan import Plan
@@ -71,18 +71,11 @@ def admit(
     Gradients flow to what enters, never to what a method chooses by.
     """
     plan.check(len(backbone.layers))
-    method = build_method(plan)
-    look = Look(
-        seen,
-        torch.no_grad()(partial(backbone.evidence, seen)),
-        torch.no_grad()(backbone.project),
-        _groups(seen, samples),
-        torch.no_grad()(lambda: [_question(backbone, eye, request) for request in requests]),
-        partial(backbone.see_again, eye, seen),
-        learnt=lambda method, file: find_learnt(method, backbone.folder, file),
-    )
+    method, look = build_method(plan), look_of(backbone, eye, seen, requests, samples)
     brushes = [sample.brush for sample in samples]
     painted = Painted.of(brushes, look, method) if any(brushes) else None
+    with watch.span("select"):
+        look = replace(look, shares=method.share_out(look))
     if seen.tilings:
         return _enter_crops(backbone, eye, seen, _crops_chosen(method, look, painted), watch, painted)
     with watch.span("select"):
@@ -114,14 +107,6 @@ def _crops_chosen(method: Method, look: Look, painted: Painted | None) -> Callab
     return partial(choose_beside, method.plan, look, painted, keeps_cls=False)
 
 
-def _groups(seen: Seen, samples: Sequence[Sample]) -> tuple[range, ...]:
-    """Return which of the encoder's pictures, or crops of pictures, are each sample's."""
-    if not seen.tilings:
-        return tuple(sample.pictures for sample in samples)
-    first = [0, *accumulate(tiling.crops for tiling in seen.tilings)]
-    return tuple(range(first[sample.pictures.start], first[sample.pictures.stop]) for sample in samples)
-
-
 def _enter_crops(
     backbone: Backbone,
     eye: Eye,
@@ -149,15 +134,6 @@ def _enter_crops(
     at = left.crop[order], left.place[order]
     forced = () if painted is None else painted.forced(*at, seen.extra).split(counts)
     return Entered(eye, seen.rows_cols, visual.split(counts), full, parts, fates, labels=labels, forced=forced)
-
-
-def _question(backbone: Backbone, eye: Eye, request: Request) -> Tensor:
-    """Return the embeddings [Q, D] of the words that guide, or else of all text behind the last picture."""
-    places = request.salient
-    if places is None:
-        last = len(request.ids) - 1 - request.ids[::-1].index(eye.token)
-        places = list(range(last + 1, len(request.ids)))
-    return backbone.embed(torch.tensor([request.ids[at] for at in places], device=backbone.device))
 
 
 def sequences(

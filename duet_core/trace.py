@@ -30,7 +30,9 @@ class Drop:
     """One pruning step inside the language model.
 
     `layer`: the layer before which it happened (0-based). `scores` [P] float32: the stage-2 score of the token that
-    each patch belonged to, NaN for patches without a token at that point (or for methods without scores).
+    each patch belonged to, NaN for patches without a token at that point (or for methods without scores). `joined` [P]
+    int32: where tokens were merged in this step, the patch at whose place the token stands that each patch's own was
+    merged into, -1 for none.
     `by_word` [W, P] float32: the same for each of the trace's words on its own, in their order, before the scores are
     averaged: the attention of the word's tokens, in their mean; a repeated word has a row each time. `by_end` [P]
     float32: that of the prompt's last token, which always guides beside the words, so that `scores` are the mean over
@@ -40,12 +42,15 @@ class Drop:
 
     layer: int
     scores: np.ndarray
+    joined: np.ndarray | None = None
     by_word: np.ndarray | None = None
     by_end: np.ndarray | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return the step as plain JSON values, `by_word` and `by_end` only where they were recorded."""
+        """Return the step as plain JSON values; what was not recorded is left out."""
         plain: dict[str, object] = {"layer": self.layer, "scores": _rounded(self.scores)}
+        if self.joined is not None:
+            plain["joined"] = self.joined.tolist()
         if self.by_word is not None:
             plain["by_word"] = [_rounded(row) for row in self.by_word]
         return plain if self.by_end is None else plain | {"by_end": _rounded(self.by_end)}
@@ -54,7 +59,8 @@ class Drop:
     def from_json(cls, data: dict) -> Drop:
         """Read what `to_json` wrote."""
         rows = [None if data.get(name) is None else np.array(data[name], np.float32) for name in ("by_word", "by_end")]
-        return cls(data["layer"], np.array(data["scores"], np.float32), *rows)
+        joined = np.array(data["joined"], np.int32) if "joined" in data else None
+        return cls(data["layer"], np.array(data["scores"], np.float32), joined, *rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +122,9 @@ class Trace:
     def labels(self, step: int) -> list[str]:
         """Return each patch's fate as of a step (an index into `steps`).
 
-        One of `dominant`, `anchor`, `merged`, `dropped-before`, `dropped-at-N`, `border` per patch, in patch order. At
-        step 0 nothing has happened yet and every patch but the borders reads `dominant`.
+        One of `dominant`, `anchor`, `merged`, `dropped-before`, `merged-at-N`, `dropped-at-N`, `border` per patch, in
+        patch order. What was merged shares the fate of the token that it became part of, so that it may be dropped
+        later. At step 0 nothing has happened yet and every patch but the borders reads `dominant`.
         """
         if step == 0:
             return ["border" if fate == Fate.BORDER else "dominant" for fate in self.fate.tolist()]
@@ -128,11 +135,29 @@ class Trace:
             Fate.DROPPED: "dropped-before",
             Fate.BORDER: "border",
         }
-        reached = self.drops[step - 2].layer if step > 1 else BEFORE_MODEL
-        return [
-            f"dropped-at-{died}" if BEFORE_MODEL < died <= reached else names[Fate(fate)]
-            for fate, died in zip(self.fate.tolist(), self.died_at.tolist(), strict=True)
-        ]
+        labels = [names[Fate(fate)] for fate in self.fate.tolist()]
+        home = self.joined
+        for drop in self.drops[: step - 1]:
+            home, gone, merged = self._after(drop, home)
+            for patch in np.flatnonzero(gone).tolist():
+                labels[patch] = f"dropped-at-{drop.layer}"
+            for patch in np.flatnonzero(merged).tolist():
+                labels[patch] = labels[patch] if labels[patch].startswith("merged-at") else f"merged-at-{drop.layer}"
+        return labels
+
+    def homes(self, step: int) -> np.ndarray:
+        """Return of each patch [P] the patch at whose place the token stands that it is part of as of a step, or -1."""
+        home = self.joined
+        for drop in self.drops[: max(0, step - 1)]:
+            home, _, _ = self._after(drop, home)
+        return home
+
+    def _after(self, drop: Drop, home: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the homes [P] after a step from those before it, and which patches were dropped or merged in it."""
+        ended = (home >= 0) & (self.died_at[home] == drop.layer)
+        into = np.full_like(home, -1) if drop.joined is None else drop.joined[home]
+        merged, gone = ended & (into >= 0), ended & (into < 0)
+        return np.where(ended, into, home), gone, merged
 
     def to_json(self) -> dict[str, object]:
         """Return the trace as plain JSON values; scores keep five significant digits, NaN becomes null."""

@@ -24,8 +24,8 @@ from tests.conftest import small_inputs, small_llava
 from tests.test_engine import together
 
 P, DEPTH, BUDGET = 25, 4, 9
-FREE = [name for name in METHODS if not METHODS[name].whole and METHODS[name].about.applies(clip=False)]
-WHOLE = [name for name in METHODS if METHODS[name].whole]
+FREE = [name for name in METHODS if not METHODS[name].whole_grid and METHODS[name].about.applies(clip=False)]
+WHOLE = [name for name in METHODS if METHODS[name].whole_grid]
 DUET = Plan(dominant=6, contextual=2, cluster_width=2, layers=(1, 3), keep=(0.6, 0.3), queries="all_text")
 
 

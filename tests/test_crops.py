@@ -250,6 +250,16 @@ def test_crops_are_not_looked_at_again(ours):
         ours.ask(encoded, QUESTION, ours.plan("smaller", reduction=0.6, encoded=encoded))
 
 
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_hired_shares_its_budget_out_over_the_crops(ours, size):
+    encoded = ours.encode(photo(size))
+    target = 0.4 * encoded.size.total
+    trace = ours.ask(encoded, QUESTION, ours.plan("hired", budget=target, encoded=encoded), 1).trace
+    assert abs(trace.average_tokens - target) <= 1
+    entering = trace.tokens_by_frame[:, 0]
+    assert entering.sum() == trace.entering and entering[0] >= min(SIDE**2, trace.entering / 2 - 1)
+
+
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "smaller"])
 @pytest.mark.parametrize("size", [(90, 40), (130, 9)], ids=str)
 def test_every_method_runs_and_keeps_its_books(ours, method, size):

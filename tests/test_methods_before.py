@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log, sqrt
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 import duet_core
 from duet_core import Plan
+from duet_core.grid import Crops, Grid
 from duet_core.methods import METHODS, Look, Selection, build_method
 from duet_core.methods.apet import furthest_points, rebuilding_errors, reduce
 from duet_core.methods.asked import likeness, stretched
@@ -16,6 +18,8 @@ from duet_core.methods.blocks import block_means, blocks_of, middles, nearest_sh
 from duet_core.methods.cdpruner import kernel, most_spanning
 from duet_core.methods.divprune import furthest
 from duet_core.methods.events import Clip, dealt, shared_out
+from duet_core.methods.hired import covering
+from duet_core.methods.hired import dealt as dealt_out
 from duet_core.methods.prumerge import chosen, gathered, most_alike, one_head
 from duet_core.methods.quecc import in_blocks
 from duet_core.methods.tome import Matching
@@ -85,6 +89,50 @@ def test_vispruner_keeps_half_by_attention():
 def test_hired_takes_the_most_attended_and_the_earlier_of_two_alike():
     scores = torch.tensor([[0.2, 0.4, 0.2, 0.2]])
     assert select("hired", look_at(COMPASS, (2, 2), scores), 2).places.tolist() == [[0, 1]]
+
+
+def test_a_budget_is_dealt_by_weight_up_to_the_room_there_is():
+    """Turns (k + 1/2) / weight: 1/6, 1/2, 5/6 against 1/2, 3/2; nothing for no weight while others have room."""
+    for weights, rooms, total, found in (
+        ([3, 1], [9, 9], 4, [3, 1]),
+        ([3, 1], [2, 9], 4, [2, 2]),
+        ([0, 1], [5, 2], 4, [2, 2]),
+        ([0, 1], [1, 1], 9, [1, 1]),
+    ):
+        assert dealt_out(torch.tensor(weights).float(), torch.tensor(rooms), total).tolist() == found
+
+
+def test_hired_shares_a_budget_out_over_crops():
+    """Half of 6 tokens go to the whole; its best two patches by the first layer, 0 and 2, lie in the left crop."""
+    grid = Grid(3, 2, 2, (4, 4), (0, 0, 4, 4), ((0, 0, 4, 4), (0, 0, 2, 4), (2, 0, 4, 4)))
+    assert covering(grid).tolist() == [1, 2, 1, 2]
+    scores = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).expand(3, -1)
+    look = replace(
+        look_at(COMPASS.expand(3, -1, -1), (2, 2), scores),
+        crops=(Crops(range(3), grid, (4, 4, 4)),),
+        early=lambda pictures: torch.tensor([[0.4, 0.1, 0.3, 0.2]]),
+    )
+    for plan, shares in (
+        (Plan("hired", dominant=2), (3, 3, 0)),
+        (Plan("hired", dominant=2, shared=5), (2, 3, 0)),
+        (Plan("hired", dominant=2, shared=11), (4, 4, 3)),
+        (Plan("hired", dominant=2, settings=(("whole", 1.0),)), (4, 1, 1)),
+    ):
+        method = build_method(plan)
+        assert method.share_out(look) == shares
+        selection = method.after_vision(replace(look, shares=method.share_out(look)))
+        assert selection.sizes == shares
+        assert [own.tolist() for own in selection.real(selection.places)] == [list(range(4 - n, 4)) for n in shares]
+        fates = selection.fates()
+        assert ((fates.fate == Fate.DOMINANT).sum(1)).tolist() == list(shares)
+        assert [own[own >= 0].tolist() for own in fates.token_of] == [list(range(n)) for n in shares]
+
+
+def test_hired_meets_a_clips_budget_with_what_is_left_over():
+    """11 tokens for 3 frames: 4, 4 and 3."""
+    plan = METHODS["hired"].schedule(11, Size(4, 2, 3))
+    look = look_at(COMPASS.expand(3, -1, -1), (2, 2))
+    assert build_method(plan).share_out(look) == (4, 4, 3) and plan.entering(Size(4, 2, 3)) == 11
 
 
 def test_prumerge_attention_is_one_head_of_full_width():

@@ -7,12 +7,16 @@ import math
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 
+from app.describe import describe
+from app.fates import looks
 from duet_core import PlanError
 from duet_core.__main__ import main
 from duet_core.boundary import Stay
+from duet_core.grid import Grid
 from duet_core.listing import methods_table
 from duet_core.methods import METHODS, TRAINED, About, Method, build_method
 from duet_core.methods.adsc import turn
@@ -28,6 +32,7 @@ from duet_core.methods.trio_front import here_and_overall
 from duet_core.methods.v2drop import variation
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_and_inside, inside_model
+from duet_core.trace import Drop, Fate, Trace
 from tests.conftest import small_inputs, small_llava
 from tests.test_engine import together
 
@@ -75,8 +80,9 @@ def test_clusters_form_around_dense_points_far_from_denser_ones():
 def test_a_cluster_takes_its_centres_place_with_its_mean():
     method = build_method(Plan(method="sparsevlm"))
     states = t([1], [2], [3], [5], [8])
-    keep, made = method._recycle(t(0.9, 0.1, 0.8, 0.2, 0.05), states, 1, 1)  # of 4 dropped, int(.3 * 4) + 1 = 2
+    keep, made, joined = method._recycle(t(0.9, 0.1, 0.8, 0.2, 0.05), states, 1, 1)  # of 4 dropped, int(.3 * 4) + 1 = 2
     assert keep[0] == 0 and keep[1] in (2, 3) and made.tolist() == [[1], [4]]
+    assert joined.tolist() == [0, -1, keep[1], keep[1], -1]
 
 
 def test_gravity_is_the_cosine_of_the_distance_and_never_vanishes():
@@ -103,8 +109,8 @@ def test_information_is_the_row_sum_of_u_times_sigma():
 
 def test_carving_merges_the_most_alike_of_the_lower_half():
     states = t([1, 0], [0, 2], [0, 4], [7, 7])
-    keep, made = carve(states, t(4, 3, 2, 1), 2)  # 3 stay at first, and the third joins the second
-    assert keep.tolist() == [0, 1] and made.tolist() == [[1, 0], [0, 3]]
+    keep, made, joined = carve(states, t(4, 3, 2, 1), 2)  # 3 stay at first, and the third joins the second
+    assert keep.tolist() == [0, 1] and made.tolist() == [[1, 0], [0, 3]] and joined.tolist() == [0, 1, 1, -1]
     assert [len(carve(torch.eye(9), torch.arange(9.0), count)[0]) for count in range(10)] == list(range(10))
 
 
@@ -304,6 +310,41 @@ def test_scores_are_those_of_the_attention_maps():
         torch.testing.assert_close(torch.from_numpy(drop.scores), scores, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["tokencarve", "sparsevlm", "apet"])
+def test_what_merges_inside_the_model_says_into_which(name, model):
+    trace = model.prefill(small_inputs(model), model.plan(name, budget=11)).trace
+    merges = 0
+    for step, drop in enumerate(trace.drops, 2):
+        before, after, labels = trace.homes(step - 1), trace.homes(step), trace.labels(step)
+        own = before == np.arange(25)
+        moved = own & (after != before) & (after >= 0)
+        merges += moved.sum()
+        assert (trace.died_at[moved] == drop.layer).all() and (after[after[moved]] == after[moved]).all()
+        assert all(labels[patch] == f"merged-at-{drop.layer}" for patch in np.flatnonzero(moved))
+        assert (after == np.arange(25)).sum() == trace.tokens_per_layer[drop.layer], "one home for every token left"
+        assert [after[patch] < 0 for patch in range(25)] == [label.startswith("dropped") for label in labels]
+    assert merges > 0
+    again = Trace.from_json(json.loads(json.dumps(trace.to_json())))
+    assert all(again.labels(step) == trace.labels(step) for step in range(len(trace.steps)))
+
+
+def test_what_was_merged_is_dropped_with_its_token():
+    """1 joins 0 before layer 2, 2 was in 1 from the first; 0 goes before layer 3, 3 stays."""
+    grid, none = Grid(1, 2, 2, (2, 2), (0, 0, 2, 2)), np.full(4, np.nan, np.float32)
+    drops = (Drop(2, none, np.array([-1, 0, 0, -1])), Drop(3, none))
+    fate = np.array([Fate.DOMINANT, Fate.ANCHOR, Fate.MERGED, Fate.DOMINANT])
+    trace = Trace("m", grid, 4, (3, 3, 2, 1), fate, np.array([0, 1, 1, 3]), np.array([3, 2, 2, -1]), none, drops)
+    assert trace.labels(1) == ["dominant", "anchor", "merged", "dominant"]
+    assert trace.labels(2) == ["dominant", "merged-at-2", "merged-at-2", "dominant"]
+    assert trace.labels(3) == ["dropped-at-3"] * 3 + ["dominant"]
+    assert [trace.homes(step).tolist() for step in range(4)] == [[0, 1, 1, 3]] * 2 + [[0, 0, 0, 3], [-1, -1, -1, 3]]
+    left, last = describe(trace).split(" From layer ")[1:]
+    assert left == "2 on 2 visual tokens remain (densest upper left); 1 other was merged into them."
+    assert last == "3 on 1 visual token remains (most of them in the middle)."
+    fates = looks([label for step in range(4) for label in trace.labels(step)])
+    assert len({look.glyph for look in fates}) == len({look.colour for look in fates}) == len(fates) == 5
+
+
 def test_salience_is_the_gradient_through_one_layer(model):
     plan = Plan(method="trio", layers=(5,), keep=(0.5,), queries="last")  # the last layer, so its output is the model's
     with torch.inference_mode():
@@ -401,7 +442,9 @@ def test_the_shell_lists_every_method_with_what_it_rests_on(capsys):
     lines = {line.split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines.keys() == {"name", *METHODS, *TRAINED}
     for name, method in (METHODS | TRAINED).items():
-        assert all(part in lines[name] for part in (method.about.paper, method.about.stage, method.about.confidence))
+        about = method.about
+        told = (about.paper, about.stage, about.training, about.confidence, ", ".join(about.needs) or "nothing")
+        assert all(part in lines[name] for part in told)
         assert f"  {'yes' if method.about.interpretation else 'no'}  " in lines[name]
 
 

@@ -129,6 +129,10 @@ class Backbone(ABC):
     def evidence(self, seen: Seen) -> Evidence:
         """Gather what stage 1 decides by."""
 
+    def first_evidence(self, eye: Eye, seen: Seen, pictures: Sequence[int]) -> Evidence:
+        """Gather the same of some of the pictures, by the encoder's first layer; a PlanError where it cannot."""
+        raise PlanError("This model's encoder cannot tell what its first layer attends to; choose another method.")
+
     @abstractmethod
     def project(self, features: Tensor) -> Tensor:
         """Map encoder features [I, n, D] into the language model's space."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +103,11 @@ class Llava(Backbone):
     def evidence(self, seen: Seen) -> Evidence:
         """Gather what stage 1 decides by."""
         return cls_evidence(seen) if self.has_cls else received_evidence(seen)
+
+    def first_evidence(self, eye: Eye, seen: Seen, pictures: Sequence[int]) -> Evidence:
+        """Run the first layer again on some of the pictures, and gather the same there."""
+        shown = seen.pixels[list(pictures)]
+        return self.evidence(run_encoder(eye.tower, shown, 1, seen.rows_cols, self.has_cls))
 
     def project(self, features: Tensor) -> Tensor:
         """Map encoder features [I, n, D] into the language model's space."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -92,13 +93,13 @@ class SmolVLM(Backbone):
         smaller = F.interpolate(seen.pixels.float(), size, mode="bilinear", antialias=True).to(self.dtype)
         return self._seen(eye, smaller, torch.ones_like(smaller[:, 0])).features
 
-    def _seen(self, eye: Eye, tiles: Tensor, mask: Tensor) -> Seen:
-        """Run the encoder on tiles [I, 3, h, w] with a mask [I, h, w] of their pixels."""
+    def _seen(self, eye: Eye, tiles: Tensor, mask: Tensor, depth: int | None = None) -> Seen:
+        """Run the encoder, or its first layers, on tiles [I, 3, h, w] with a mask [I, h, w] of their pixels."""
         rows_cols = self._rows_cols(*tiles.shape[-2:])
         shown = F.max_pool2d(mask[:, None].float(), self.model.config.vision_config.patch_size)[:, 0] > 0
         hidden = eye.tower.embeddings(pixel_values=tiles, patch_attention_mask=shown)  # (I, patches, D)
         real = None if shown.all() else shown.flatten(1)
-        hidden, query, keys, scale = run_layers(eye.tower.encoder.layers, hidden, real)
+        hidden, query, keys, scale = run_layers(eye.tower.encoder.layers[:depth], hidden, real)
         order = _by_block(rows_cols, self.shuffle).to(hidden.device)
         hidden = eye.tower.post_layernorm(hidden)[:, order]
         features = hidden.unflatten(1, (-1, self.shuffle**2)).flatten(2)  # (I, N, shuffle^2 * D)
@@ -108,6 +109,11 @@ class SmolVLM(Backbone):
     def evidence(self, seen: Seen) -> Evidence:
         """Score every token: how much attention its patches receive, and their keys, both in the mean."""
         return merged_evidence(seen, self.shuffle**2)
+
+    def first_evidence(self, eye: Eye, seen: Seen, pictures: Sequence[int]) -> Evidence:
+        """Run the first layer again on some of the tiles, and gather the same there."""
+        tiles = seen.pixels[list(pictures)]
+        return self.evidence(self._seen(eye, tiles, torch.ones_like(tiles[:, 0]), depth=1))
 
     @property
     def projector(self) -> nn.Module:

@@ -29,7 +29,7 @@ class ApET(Method):
 
     Deviations: a budget of fewer than two tokens for each basis token overwrites only half of what is retained. In the
     trace a token stands at the retained patch's place, an overwritten one counts as an anchor that its basis patch has
-    joined, and what merges inside the model reads as dropped there. Clips: as pictures, frame by frame; the published
+    joined. Clips: as pictures, frame by frame; the published
     Video-LLaVA form adds the basis tokens and CLS instead.
     """
 
@@ -57,7 +57,12 @@ class ApET(Method):
             return None
         pairs = zip(boundary.now.states(), boundary.entering, strict=True)
         made = [self._reduced(own, max(1, int(entering * ratio)), boundary.layer) for own, entering in pairs]
-        return Stay([own.kept[0] for own in made], [own.errors[0] for own in made], [own.tokens[0] for own in made])
+        return Stay(
+            keep=[own.kept[0] for own in made],
+            scores=[own.errors[0] for own in made],
+            states=[own.tokens[0] for own in made],
+            joined=[own.kept[0][own.group[0]] for own in made],
+        )
 
     def _reduced(self, states: Tensor, many: int, layer: int) -> Reduced:
         return reduce(states[None], many, self.basis, self._first(len(states), layer))

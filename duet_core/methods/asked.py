@@ -7,16 +7,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from duet_core.methods.base import Look
+from duet_core.text_tower import TextTower
 
 
 def relevance(look: Look, projected: Tensor) -> Tensor:
     """Return how much each projected token [I, n, D] resembles the question's words, [I, n] fp32.
 
-    The published methods ask a text tower beside the image encoder; a language model has none, so the question's word
-    embeddings stand in for it (our reading).
+    The published methods ask a text tower beside the image encoder; most checkpoints have none, so the question's word
+    embeddings stand in for it [interpretation].
     """
     pairs = zip(look.groups, look.question(), strict=True)
     return torch.cat([likeness(projected[own.start : own.stop], words) for own, words in pairs])
+
+
+def fit(look: Look, tower: TextTower) -> Tensor:
+    """Return how much each patch fits its question [I, P] fp32: minus the mean cosine with the text's chunks.
+
+    Minus, as published: what CLIP's patches say runs against the text.
+    """
+    pairs = zip(look.groups, look.said(), strict=True)
+    patches = tower.patches(look.patch_features)  # (I, P, E)
+    return -torch.cat([likeness(patches[own.start : own.stop], tower.text(said)) for own, said in pairs])
 
 
 def likeness(tokens: Tensor, words: Tensor) -> Tensor:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from duet_core.boundary import Boundary, Stay
 from duet_core.errors import PlanError
+from duet_core.grid import Crops
 from duet_core.learnt import Learnt
 from duet_core.plan import Plan, Size
+from duet_core.text_tower import TextTower
 from duet_core.trace import Fate
 from duet_core.vision import Evidence, Seen
 
@@ -45,6 +47,14 @@ def _unasked() -> list[Tensor]:
     raise PlanError("This method needs the question before the picture enters; ask it with a question.")
 
 
+def _late(_pictures: Sequence[int]) -> Tensor:
+    raise PlanError("This model's encoder cannot tell what its first layer attends to; choose another method.")
+
+
+def _towerless(_folder: str | None) -> TextTower | None:
+    return None
+
+
 def _once(rows_cols: tuple[int, int]) -> Tensor:
     raise PlanError("This model's encoder cannot look at a picture in another size; choose another method.")
 
@@ -59,10 +69,14 @@ class Look:
 
     `seen`: what the encoder made of them; `evidence()` its scores and keys for stage 1. `project(features)` maps
     features [I, n, D] into the language model's space. `groups`: the pictures of each sample, all frames of a clip.
-    `question()`: per sample the embeddings [Q, D] of the question's words. `again(rows_cols)`: the features [I, N', D]
-    of the same pictures seen in a smaller size, without CLS. `joint`: whether one token may stand for patches of
-    several pictures; crops are each for themselves. `learnt(method, file)`: the weights that a method was trained to on
-    this very model, from this file or the project's own; a PlanError where there are none.
+    `question()`: per sample the embeddings [Q, D] of the question's words; `texts`: what it says, None where it came as
+    bare ids. `again(rows_cols)`: the features [I, N', D] of the same pictures seen in a smaller size, without CLS.
+    `joint`: whether one token may stand for patches of several pictures; crops are each for themselves.
+    `learnt(method, file)`: the weights that a method was trained to on this very model, from this file or the project's
+    own; a PlanError where there are none. `tower(folder)`: the text tower of the encoder, from this folder or the one
+    beside the model; None where there is none. `crops`: of each picture that is cut, how its crops lie; `shares`: how
+    many tokens of each of the I pictures may enter, where the method shared them out. `early(pictures)`: scores
+    [n, P] fp32 of n of the pictures, as `attended` but by the encoder's first layer.
     """
 
     seen: Seen
@@ -73,6 +87,26 @@ class Look:
     again: Callable[[tuple[int, int]], Tensor] = _once
     joint: bool = True
     learnt: Callable[[str, str | None], Learnt] = _unlearnt
+    texts: tuple[str | None, ...] = ()
+    tower: Callable[[str | None], TextTower | None] = _towerless
+    crops: tuple[Crops, ...] = ()
+    shares: tuple[int, ...] | None = None
+    early: Callable[[Sequence[int]], Tensor] = _late
+
+    def part(
+        self, pictures: Sequence[int], seen: Seen, evidence: Callable[[], Evidence], groups: tuple[range, ...]
+    ) -> Look:
+        """Return what a method may look at of some crops, each for itself, which cannot be seen in another size."""
+        alone = replace(self, seen=seen, evidence=evidence, groups=groups, again=_once, early=_late, crops=())
+        shares = None if self.shares is None else tuple(self.shares[number] for number in pictures)
+        return replace(alone, shares=shares, joint=False, learnt=_unlearnt)
+
+    def said(self) -> list[str]:
+        """Return what each sample's question says; a PlanError where one came as bare token ids."""
+        said = [text for text in self.texts if text is not None]
+        if len(said) != len(self.groups):
+            raise PlanError("This method needs the question's own text; ask it with a question, not with token ids.")
+        return said
 
     @property
     def features(self) -> Tensor:
@@ -180,20 +214,27 @@ class Method(ABC):
 
     `positions`: whether tokens that stay are renumbered after a cut inside the model ("compact") or keep the positions
     they came with ("original"); families whose tokens always keep theirs do so either way. `asks`: whether
-    `after_vision` looks at the question, so that every question has a selection of its own. `whole`: whether it makes
-    its tokens of whole grids, so that no brush can take patches out of its sight.
+    `after_vision` looks at the question, so that every question has a selection of its own. `whole_grid`: whether it
+    makes its tokens of whole grids, so that no brush can take patches out of its sight.
     """
 
     title: ClassVar[str]
     about: ClassVar[About]
     positions: ClassVar[Literal["compact", "original"]] = "compact"
     asks: ClassVar[bool] = False
-    whole: ClassVar[bool] = False
+    whole_grid: ClassVar[bool] = False
     plan: Plan
 
     def entering(self, look: Look) -> int | None:
         """Return how many tokens of each picture the plan lets in, None for all."""
         return None if self.plan.dominant is None else min(self.plan.dominant + self.plan.contextual, look.patches)
+
+    def share_out(self, look: Look) -> tuple[int, ...] | None:
+        """Share a budget out over the I pictures, all crops of one seen together; None lets equally many of each in.
+
+        What comes back stands in `look.shares` when `after_vision` is asked, of crops group by group.
+        """
+        return None
 
     @staticmethod
     @abstractmethod
@@ -222,14 +263,18 @@ def _renumbered(selection: Selection, order: Tensor) -> Fates:
     return replace(fates, token_of=torch.where(fates.token_of < 0, fates.token_of, new))
 
 
-def keep_patches(look: Look, patches: Tensor, scores: Tensor | None = None) -> Selection:
+def keep_patches(
+    look: Look, patches: Tensor, scores: Tensor | None = None, sizes: tuple[int, ...] | None = None
+) -> Selection:
     """Return the selection that lets the patches [I, n] (ascending) in unchanged and drops the others.
 
-    `scores` [I, P]: what decided, for the trace.
+    `scores` [I, P]: what decided, for the trace. `sizes`: where pictures differ, how many of the n are real; those
+    behind them are numbered P.
     """
-    places = patches + look.extra
+    places = patches.clamp(max=look.patches - 1) + look.extra
     rows = places.unsqueeze(-1).expand(-1, -1, look.features.shape[-1])
-    return Selection(look.features.gather(1, rows), places, partial(_scored, look, patches, scores))  # (I, n, D)
+    tokens = look.features.gather(1, rows)  # (I, n, D)
+    return Selection(tokens, places, partial(_scored, look, patches, scores), sizes)
 
 
 def _scored(look: Look, patches: Tensor, scores: Tensor | None) -> Fates:
@@ -238,16 +283,17 @@ def _scored(look: Look, patches: Tensor, scores: Tensor | None) -> Fates:
 
 
 def kept_fates(look: Look, patches: Tensor, first: int = 0) -> Fates:
-    """Return the fates when the patches [I, n] are tokens of their own, numbered from `first`, and the others gone."""
+    """Return the fates when the patches [I, n] are tokens of their own, numbered from `first`, and the others gone.
+
+    A patch of the number P is padding.
+    """
     n_pictures, n_kept = patches.shape
-    blank = patches.new_full((n_pictures, look.patches), -1)
+    blank = patches.new_full((n_pictures, look.patches + 1), -1)  # the last column takes the padding
     numbers = torch.arange(first, first + n_kept, device=patches.device).expand(n_pictures, -1)
-    return Fates(
-        fate=torch.full_like(blank, Fate.DROPPED).scatter(1, patches, int(Fate.DOMINANT)),
-        joined=blank.scatter(1, patches, patches),
-        token_of=blank.scatter(1, patches, numbers),
-        scores=torch.full(blank.shape, float("nan"), device=patches.device),
-    )
+    fate = torch.full_like(blank, Fate.DROPPED).scatter(1, patches, int(Fate.DOMINANT))
+    parts = (fate, blank.scatter(1, patches, patches), blank.scatter(1, patches, numbers))
+    fate, joined, token_of = (part[:, :-1] for part in parts)  # (I, P) each
+    return Fates(fate, joined, token_of, torch.full(fate.shape, float("nan"), device=patches.device))
 
 
 def merge_patches(

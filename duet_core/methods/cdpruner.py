@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from duet_core.methods.asked import relevance, stretched
+from duet_core.methods.asked import fit, relevance, stretched
 from duet_core.methods.base import About, Look, Method, Selection, keep_patches
 from duet_core.plan import Plan, Size
 from duet_core.schedules import before_model
@@ -21,21 +21,24 @@ _NOTHING = 1e-6  # gains below this are rounding
 class CDPruner(Method):
     """Greedy choice of the largest determinant of L = diag(r) S diag(r), S the cosines of projected tokens.
 
-    `relevance`: r by the paper is how much a patch fits the question, after CLIP's text tower, stretched to [0, 1].
-    A checkpoint brings no such tower, so r is "even" (1 everywhere) unless "question" asks for our stand-in, the cosine
-    with the question's word embeddings. Clips: frame by frame.
+    r is how much a patch fits the question, stretched to [0, 1]: minus the mean cosine of what CLIP's image and text
+    tower make of patch and question. `tower`: a folder with the CLIP model that the encoder is from; without it, the
+    folder `text_tower` beside the model's weights. `relevance`: "auto" asks the tower, and where there is none takes r
+    as 1 everywhere, as "even" does; "question" asks for our stand-in, the cosine of projected patches with the
+    question's word embeddings [interpretation]. Clips: frame by frame.
     """
 
     title: ClassVar[str] = "CDPruner"
     about: ClassVar[About] = About(
         "CDPruner (2506.10967)",
         "before the model",
-        ("projected tokens", "the question's words, if relevance is asked for"),
-        confidence="official code read; without the text tower",
+        ("projected tokens", "CLIP's text tower beside the model, for relevance"),
+        confidence="official code read; without a text tower, all patches count as equally relevant",
         interpretation=True,
     )
     asks: ClassVar[bool] = True
-    relevance: Literal["even", "question"] = "even"
+    relevance: Literal["auto", "even", "question"] = "auto"
+    tower: str | None = None
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:
@@ -48,9 +51,16 @@ class CDPruner(Method):
         if many is None:
             return None
         projected = look.project(look.patch_features)
-        weight = stretched(relevance(look, projected)) if self.relevance == "question" else None
+        weight = self._weight(look, projected)
         chosen = most_spanning(kernel(projected, weight), many)
         return keep_patches(look, chosen.sort(1).values, weight)
+
+    def _weight(self, look: Look, projected: Tensor) -> Tensor | None:
+        """Return the relevance [I, P] of projected patches [I, P, D]; None where all are equally relevant."""
+        if self.relevance == "question":
+            return stretched(relevance(look, projected))
+        tower = look.tower(self.tower) if self.relevance == "auto" else None
+        return None if tower is None else stretched(fit(look, tower))
 
 
 def kernel(tokens: Tensor, weight: Tensor | None) -> Tensor:

@@ -47,7 +47,7 @@ class METok(Method):
         interpretation=True,
         pictures=False,
     )
-    whole: ClassVar[bool] = True
+    whole_grid: ClassVar[bool] = True
     positions: ClassVar[Literal["compact", "original"]] = "original"
     asks: ClassVar[bool] = True
     cuts: AtLeastOne = 4

@@ -21,7 +21,7 @@ class Pooling(Method):
 
     title: ClassVar[str] = "Average pooling"
     about: ClassVar[About] = About("a control", "before the model", confidence="exact")
-    whole: ClassVar[bool] = True
+    whole_grid: ClassVar[bool] = True
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -33,7 +33,7 @@ class BlockPooling(Method):
         confidence="our stand-in, not the published module",
         interpretation=True,
     )
-    whole: ClassVar[bool] = True
+    whole_grid: ClassVar[bool] = True
     asks: ClassVar[bool] = True
     temperature: Positive = 0.1
 

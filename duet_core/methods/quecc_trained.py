@@ -102,7 +102,7 @@ class TrainedQueCC(Method):
         confidence="official code read; module in small",
         interpretation=True,
     )
-    whole: ClassVar[bool] = True
+    whole_grid: ClassVar[bool] = True
     asks: ClassVar[bool] = True
     weights: str | None = None
 

@@ -26,7 +26,7 @@ class Smaller(Method):
     about: ClassVar[About] = About(
         "a control", "before the model", ("an encoder that takes pictures of other sizes",), confidence="exact"
     )
-    whole: ClassVar[bool] = True
+    whole_grid: ClassVar[bool] = True
 
     @staticmethod
     def schedule(target: float, size: Size) -> Plan:

@@ -52,16 +52,15 @@ class SparseVLM(Method):
         if counts is None:
             return None
         chosen = [self._choose(boundary, sample, total) for sample, total in enumerate(counts)]
-        keep, scores, states = zip(*chosen, strict=True)
-        return Stay(list(keep), list(scores), list(states))
+        return Stay(*(list(parts) for parts in zip(*chosen, strict=True)))
 
-    def _choose(self, boundary: Boundary, sample: int, total: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return of one sample what `Stay` takes: who stays, all scores, and the states to go on with."""
+    def _choose(self, boundary: Boundary, sample: int, total: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return of one sample what `Stay` takes: who stays, all scores, the states to go on with, and who joined."""
         rows, which = text_rows(boundary, sample), raters_of(boundary, sample)
         scores, states = mean_of(rows, which), boundary.now.states()[sample]
         kept, clusters = self._split(rows.mean(0) * which.unsqueeze(-1), len(scores), total)
-        keep, made = self._recycle(scores, states, kept, clusters)
-        return keep, scores, made
+        keep, made, joined = self._recycle(scores, states, kept, clusters)
+        return keep, scores, made, joined
 
     def _split(self, rated: Tensor, there: int, total: int) -> tuple[int, int]:
         """Return how many tokens stay as they are, and how many clusters; `rated` [t, n] the raters' attention."""
@@ -77,18 +76,22 @@ class SparseVLM(Method):
         pool = self._pool(dropped)
         return pool // self.per_cluster + 1 if pool else 0
 
-    def _recycle(self, scores: Tensor, states: Tensor, kept: int, clusters: int) -> tuple[Tensor, Tensor]:
-        """Return the ascending tokens that stay and their states, cluster centres with the mean of their cluster."""
+    def _recycle(self, scores: Tensor, states: Tensor, kept: int, clusters: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the ascending tokens that stay and their states, cluster centres with the mean of their cluster.
+
+        And the token that each of the n became part of [n] int64, -1 for those that are gone.
+        """
         best, dropped = scores.argsort(descending=True, stable=True).tensor_split([kept])
+        joined = torch.full_like(scores, -1, dtype=torch.long).index_copy(0, best, best)
         if not clusters:
             best = best.sort().values
-            return best, states[best]
+            return best, states[best], joined
         pool = dropped[: max(clusters, self._pool(len(dropped)))]
         noise = torch.rand(len(pool), generator=torch.Generator().manual_seed(self.plan.seed)).to(states.device)
         centres, group = clustered(states[pool], clusters, noise)
         made = torch.cat([states[best], means(states[pool][None], group[None], clusters)[0]])  # (n', D)
         keep, by_place = torch.cat([best, pool[centres]]).sort()
-        return keep, made[by_place]
+        return keep, made[by_place], joined.index_copy(0, pool, pool[centres[group]])
 
 
 def raters_of(boundary: Boundary, sample: int) -> Tensor:

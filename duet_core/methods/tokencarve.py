@@ -49,7 +49,8 @@ class TokenCarve(Method):
         states, seen = boundary.now.states(), boundary.last(back=True)
         scores = [mixed(attention, own, self.weight) for attention, own in zip(seen, states, strict=True)]
         carved = [carve(own, rank, count) for own, rank, count in zip(states, scores, counts, strict=True)]
-        return Stay([keep for keep, _ in carved], scores, [made for _, made in carved])
+        keep, states, joined = (list(parts) for parts in zip(*carved, strict=True))
+        return Stay(keep, scores, states, joined)
 
     def trims(self, layer: int) -> bool:
         """The layers before the cut lose the dropped tokens."""
@@ -72,18 +73,22 @@ def mixed(attention: Tensor, states: Tensor, weight: Share = 0.5) -> Tensor:
     return (1 - weight) * ranks(attention).float() + weight * ranks(information(states)).float()
 
 
-def carve(states: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the ascending tokens [count] int64 that stay of [n, D], and the states [count, D] they go on with."""
+def carve(states: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the ascending tokens [count] int64 that stay of [n, D], and the states [count, D] they go on with.
+
+    And the token that each of the n became part of [n] int64, -1 for those that are gone.
+    """
     first = min(int(1.5 * count), len(states))
     order = scores.argsort(descending=True, stable=True)[:first]
     upper, lower = order.tensor_split([(first + 1) // 2])
+    joined = torch.full_like(scores, -1, dtype=torch.long).index_copy(0, order, order)
     alike = F.normalize(states[lower].float(), dim=-1) @ F.normalize(states[upper].float(), dim=-1).T  # (b, a)
     if not len(lower):
-        return order.sort().values, states[order.sort().values]
+        return order.sort().values, states[order.sort().values], joined
     best, partner = alike.max(dim=1)
     joining, staying = best.argsort(descending=True, stable=True).tensor_split([first - count])
     merged = torch.cat([states[upper], states[lower[joining]]])  # (a + m, D)
     group = torch.cat([torch.arange(len(upper), device=upper.device), partner[joining]])
     made = torch.cat([means(merged[None], group[None], len(upper))[0], states[lower[staying]]])  # (count, D)
     keep, by_place = torch.cat([upper, lower[staying]]).sort()
-    return keep, made[by_place]
+    return keep, made[by_place], joined.index_copy(0, lower[joining], upper[partner[joining]])

@@ -92,7 +92,7 @@ class TrainedVQAttn(Method):
         interpretation=True,
         pictures=False,
     )
-    whole: ClassVar[bool] = True
+    whole_grid: ClassVar[bool] = True
     weights: str | None = None
 
     @staticmethod
