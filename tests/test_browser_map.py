@@ -71,13 +71,12 @@ def rgb(colour: str) -> list[int]:
 
 
 def spoken(trace: Trace) -> Trace:
-    """A trace of two words, each of which looks at a patch of its own, and its prompt's end."""
-    rows = [np.where(np.isnan(trace.drops[0].scores), np.nan, 0.1) for _ in range(3)]
-    for at, row in enumerate(rows):
-        row[at] = 0.9
-    first = replace(trace.drops[0], by_word=np.array(rows[:2], np.float32), by_end=rows[2].astype(np.float32))
-    second = replace(trace.drops[1], by_word=np.array(rows[1::-1], np.float32), by_end=rows[2].astype(np.float32))
-    return replace(trace, drops=(first, second), words=("Where", "cat"))
+    """A trace of three words, each of which looks at a patch of its own, then the prompt's end; later, words change."""
+    rows = np.where(np.isnan(trace.drops[0].scores), np.nan, np.full((4, len(trace.fate)), 0.1)).astype(np.float32)
+    rows[range(4), range(4)] = 0.9
+    first = replace(trace.drops[0], by_word=rows[:3], by_end=rows[3])
+    second = replace(trace.drops[1], by_word=rows[[1, 0, 2]], by_end=rows[3])
+    return replace(trace, drops=(first, second), words=("Where", "cat", "?"))
 
 
 # Modes
@@ -141,7 +140,7 @@ def test_a_word_shows_what_it_looks_at_in_every_pruning_layer(bare):
     line = bare.locator(".pm-words")
     expect(line).to_have_text("Where is the cat? end of the prompt")
     words = line.get_by_role("button")
-    expect(words).to_have_count(3)
+    expect(words).to_have_count(4)
     words.nth(1).click()
     expect(bare.locator(".pm-scale strong")).to_have_text("Attention of “cat” before layer 2")
     assert painted_at(bare, 1)[:3] == pytest.approx(rgb(SCALE[-1]), abs=3)

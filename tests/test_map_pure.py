@@ -124,8 +124,8 @@ def test_the_map_tells_of_words_and_of_what_was_forced():
     trace = small_trace()
     rows = np.where(np.isnan(trace.drops[0].scores), np.nan, 0.123456).astype(np.float32)
     spoken = replace(trace, drops=(replace(trace.drops[0], by_word=rows[None], by_end=rows), trace.drops[1]))
-    value = json.loads(map_value(PHOTO, spoken, "Is it where?", texts.forced(2, 0)))
-    assert value["question"] == [["Is it ", -1], ["where", 0], ["?", -1]]
+    value = json.loads(map_value(PHOTO, spoken, "Is it where", texts.forced(2, 0)))
+    assert value["question"] == [["Is it ", -1], ["where", 0]]
     assert value["late"][0]["by_word"][0][0] == 0.123 and value["late"][0]["by_word"][0][15] is None
     assert "by_word" not in value["late"][1]
     assert value["description"].endswith(" By hand: 2 patches protected.")
