@@ -250,28 +250,39 @@ def test_another_methods_run_does_not_follow_the_slider(bare):
         expect(bare.locator(".pm-note")).to_contain_text("press Ask")
 
 
+_MOVES = 60
 _FRAMES = """(moves) => new Promise((done) => {
-  const ends = [];
-  const next = (at, now) => {
-    ends.push(now);
-    if (at === 60) return done(1000 * 60 / (ends.at(-1) - ends[0]));
-    if (moves) window.dispatchEvent(new CustomEvent('duet-slider', { detail: [40 + at % 50, 'duet'] }));
-    requestAnimationFrame((later) => next(at + 1, later));
+  const begin = performance.now();
+  const next = (at) => {
+    if (at === moves) return done(1000 * moves / (performance.now() - begin));
+    window.dispatchEvent(new CustomEvent('duet-slider', { detail: [40 + at % 50, 'duet'] }));
+    requestAnimationFrame(() => next(at + 1));
   };
-  requestAnimationFrame((now) => next(0, now)); })"""
+  requestAnimationFrame(() => next(0)); })"""
+
+
+def seconds_of_cpu(browser: Browser) -> float:
+    """What all processes of the browser have used so far."""
+    session = browser.new_browser_cdp_session()
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(process["cpuTime"] for process in processes)
 
 
 @pytest.mark.parametrize(("frames", "rows"), [(1, 24), (8, 16)])
-def test_dragging_keeps_up_with_the_screen(bare, frames, rows):
+def test_dragging_takes_30_frames_a_second(bare, browser, frames, rows):
     patches = frames * rows * rows
     scores = np.random.default_rng(0).random(patches, np.float32)
     everyone = np.arange(patches, dtype=np.int32)
     fate, died = np.zeros(patches, np.uint8), np.full(patches, SURVIVED, np.int32)
     grid = Grid(frames, rows, rows, (336, 336), (0, 0, 336, 336))
     show_map(bare, value_of(Trace("duet", grid, patches, (patches,) * 8, fate, everyone, died, scores)))
-    still, moving = bare.evaluate(_FRAMES, False), bare.evaluate(_FRAMES, True)
-    # 30 frames a second; on a busy machine, half of what an idle page gets there.
-    assert moving >= min(30, still / 2), (still, moving)
+    bare.evaluate(_FRAMES, 5)
+    before = seconds_of_cpu(browser)
+    shown = bare.evaluate(_FRAMES, _MOVES)
+    spent = (seconds_of_cpu(browser) - before) / _MOVES
+    # Where others keep the machine busy, frames come late: what counts then is that one core could draw 30 of them.
+    assert shown >= 30 or spent <= 1 / 30, (shown, spent)
 
 
 # The brush
