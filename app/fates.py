@@ -35,6 +35,10 @@ _MERGED_AT_LAYER = (("#332288", "◐"), ("#882255", "◑"), ("#117733", "◒")) 
 _AT_LAYER = (("#D55E00", "▽"), ("#CC79A7", "□"), ("#0072B2", "△"), ("#F0E442", "☆"))
 
 
+STAGE_1 = (DOMINANT.fate, ANCHOR.fate, MERGED.fate, DROPPED_BEFORE.fate)
+"""The fates that stage 1 gives, in the order of its ranks."""
+
+
 def looks(fates: list[str]) -> tuple[Look, ...]:
     """Return the look of each fate that occurs: stage 1, what merges inside the model, what is dropped, by layer."""
     present = set(fates)
@@ -65,6 +69,13 @@ def _layer(fate: str) -> int:
 
 REST = Look("rest", "#7A7A7A", "", "left over: the next step", 0.72)
 """What is not dominant, before it is told what becomes of it."""
+
+# Scores, from the least to the most: cividis (Nunez, Anderton and Renslow 2018), perceptually even and the same to
+# colour-blind eyes; eleven of its colours, evenly spaced.
+SCALE = (
+    "#00224e", "#083370", "#35456c", "#4f576c", "#666970", "#7d7c78", "#948e77", "#aea371", "#c8b866", "#e5cf52",
+    "#fee838",
+)  # fmt: skip
 
 # Two questions about one picture, A and B: who kept a patch.
 ONLY_A = Look("only-a", "#0072B2", "A", "kept for A only", 0.0, 0.42, framed=True)

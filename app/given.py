@@ -14,7 +14,8 @@ class Given:
     """The values of the page's inputs, unchecked, in the order of `app.inputs.Inputs`.
 
     `medium`: which tab is open, PICTURE or CLIP. `picture`, `clip`: paths of uploads. `count`, `rule`, `times`: the
-    frames of a clip. `custom`: the six plan fields count instead of the slider.
+    frames of a clip. `custom`: the six plan fields count instead of the slider. `brush`: what is painted on the
+    map (`app.painted`).
     """
 
     medium: str
@@ -35,6 +36,7 @@ class Given:
     keep: str
     queries: str
     new_tokens: float
+    brush: str
 
     @property
     def exact(self) -> Exact:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app import gpu, messages, overlay_clip, screens, views
 from app.asking import make_job
-from app.checks import MOST_REDUCTION, check_method, check_reduction
+from app.checks import MOST_REDUCTION, check_method
 from app.clips import Choice, open_clip
 from app.faults import told
 from app.film import Subject
@@ -18,10 +18,12 @@ from app.gallery import Example, Gallery
 from app.given import CLIP, Given
 from app.lastrun import LastRun, recorded_run
 from app.media import open_picture
-from app.plans import Exact, exact_of, exact_plan, in_words, plan_for
+from app.painted import read_brush
+from app.plans import Exact, exact_plan, in_words
 from app.play import Play
 from app.screens import Screen
 from app.settings import BUNDLED_MODEL, PAPER_CLIP_REDUCTIONS, PAPER_REDUCTIONS, Settings
+from app.slider import slider_rows
 from duet_core.errors import DuetError
 from duet_core.plan import Size
 from duet_core.scenes.actors import FRAMES
@@ -123,14 +125,9 @@ class Desk:
 
     # The slider and the folded numbers
 
-    def preview(self, reduction: float, method: str, model: str, medium: str, count: float) -> Outputs:
-        """Say what the slider means, and put its plan into the folded fields: tokens line, custom, six fields."""
-        size = self._size(model, medium, count)
-        if size is None:
-            left = views.tokens_line(f"{100 - reduction:.0f} % of the model's tokens on average")
-            return (left, False, *[gr.skip()] * 6)
-        plan = plan_for(check_method(method), check_reduction(reduction), size)
-        return (views.tokens_line(in_words(plan, size)), False, *_fields(exact_of(plan)))
+    def slider(self, method: str, model: str, medium: str, count: float) -> str:
+        """Say what the slider means at every place, for the browser to look up while it moves."""
+        return slider_rows(check_method(method), self._size(model, medium, count))
 
     def preview_exact(self, method: str, model: str, medium: str, count: float, *fields: Any) -> Outputs:
         """Say what the folded fields mean: tokens line, and that they now count instead of the slider."""
@@ -193,7 +190,9 @@ class Desk:
         """Return the checked request of the page."""
         plan = exact_plan(check_method(given.method), given.exact) if given.custom else None
         asked = (given.question, given.reduction, given.method, given.model)
-        return make_job(self.settings, self.subject(given), *asked, exact=plan, new_tokens=self.length(given))
+        subject, length = self.subject(given), self.length(given)
+        brush = read_brush(given.brush, subject)
+        return make_job(self.settings, subject, *asked, exact=plan, new_tokens=length, brush=brush)
 
     def length(self, given: Given) -> int:
         """The longest answer, within what this deployment allows."""
@@ -209,7 +208,3 @@ class Desk:
         if given.medium != CLIP:
             return open_picture(given.picture, self.settings)
         return open_clip(given.clip, Choice.of(given.count, given.rule, given.times), self.settings)
-
-
-def _fields(exact: Exact) -> Outputs:
-    return (exact.dominant, exact.contextual, exact.cluster_width, exact.layers, exact.keep, exact.queries)

@@ -20,6 +20,7 @@ from app.plans import Exact, exact_of, in_words, plan_for
 from app.rack import menu
 from app.render import data_url
 from app.settings import Settings
+from app.slider import slider_rows
 from duet_core.clips import FEWEST, MOST
 from duet_core.plan import Queries
 from duet_core.scenes.actors import FRAMES
@@ -29,6 +30,8 @@ _CHOOSE = """element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (button) trigger('choose', { number: Number(button.dataset.number) });
 });"""
+# Holds what is painted on the map, so that it goes along with the next question.
+_TAKE_PAINT = "window.addEventListener('duet-brush', (event) => { props.value = event.detail; });"
 _THUMB = 120
 
 
@@ -54,6 +57,7 @@ class Inputs:
     keep: gr.Textbox
     queries: gr.Dropdown
     new_tokens: gr.Slider
+    brush: gr.HTML
 
     @property
     def all(self) -> list[Any]:
@@ -86,6 +90,7 @@ class Beside:
     suggestions: tuple[gr.Button, ...]
     points: gr.HTML
     tokens: gr.HTML
+    rows: gr.Textbox
     ask: gr.Button
     stop: gr.Button
     notice: gr.HTML
@@ -118,16 +123,20 @@ def question_side(desk: Desk) -> tuple[Inputs, Beside]:
     points = _buttons(desk.points(PICTURE), elem_id="points")
     plan = plan_for(first.method, first.reduction / 100, desk.gallery.size)
     tokens = html(views.tokens_line(in_words(plan, desk.gallery.size)), elem_id="tokens")
+    rows = gr.Textbox(slider_rows(first.method, desk.gallery.size), visible="hidden", elem_id="slider-rows")
     method, model = _menus(desk)
     with gr.Row(elem_id="go"):
         ask = gr.Button("Ask", variant="primary", elem_id="ask", scale=3, min_width=120)
         stop = gr.Button("Stop", interactive=False, elem_id="stop", scale=1, min_width=80)
     notice = html(elem_id="notice")
     exact = _exact_fields(desk.settings, exact_of(plan))
-    given = Inputs(medium, picture, clip, *frames, question, reduction, method, model, *exact)
+    brush = gr.HTML(
+        "", html_template="", js_on_load=_TAKE_PAINT, apply_default_css=False, visible="hidden", elem_id="brush"
+    )
+    given = Inputs(medium, picture, clip, *frames, question, reduction, method, model, *exact, brush)
     tabs, hints = (media, picture_tab, clip_tab), (hint, clip_hint)
     beside = Beside(
-        *tabs, *hints, strip, examples, clip_examples, suggestions, points, tokens, ask, stop, notice
+        *tabs, *hints, strip, examples, clip_examples, suggestions, points, tokens, rows, ask, stop, notice
     )  # fmt: skip
     return given, beside
 

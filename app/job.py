@@ -7,6 +7,7 @@ from typing import Literal
 
 from app.film import Subject
 from app.shelf import Downloading
+from duet_core import Brush
 from duet_core.bench.speed import PlanSpeed
 from duet_core.cost import Cost
 from duet_core.plan import Plan
@@ -20,6 +21,7 @@ class Job:
     """One request, checked.
 
     `exact` replaces the plan that `method` makes of the `reduction` in [0, 1). `measure`: time both plans afterwards.
+    `brush`: patches that the reduced answer keeps or drops whatever the method thinks of them.
     """
 
     model: str
@@ -30,6 +32,7 @@ class Job:
     exact: Plan | None = None
     new_tokens: int = 64
     measure: bool = True
+    brush: Brush | None = None
 
     @property
     def shares(self) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -60,7 +61,7 @@ def open_links(
 ) -> None:  # fmt: skip
     """Fill in what the page's own address asks for: the first example where it asks for nothing."""
     keep = Keep(desk)
-    outputs = [beside.media, beside.points, beside.tokens, notice, *given.all, *result]
+    outputs = [beside.media, beside.points, beside.tokens, beside.rows, notice, *given.all, *result]
     page.load(keep.opened, None, outputs, **LIGHT)
     beside.ask.click(lambda: "", None, notice, **LIGHT)
 
@@ -115,13 +116,13 @@ class Keep:
         return gallery.label(example) if example else None
 
     def opened(self, request: gr.Request) -> Outputs:
-        """Return what the page's address asks for: open tab, marks, tokens line, notice, all inputs, the result."""
+        """Return what the page's address asks for: tab, marks, tokens line, slider, notice, inputs, result."""
         desk, query = self.desk, {name: str(value) for name, value in request.query_params.items()}
         restored = restore(query, desk.settings, desk.gallery, desk.model_of_examples())
         if restored is None:
             given = {"picture": desk.gallery.examples[0].subject}
             inputs = tuple(given.get(field.name, gr.skip()) for field in fields(Given))
-            return (*(gr.skip(),) * 4, *inputs, *Screen().outputs)
+            return (*(gr.skip(),) * 5, *inputs, *Screen().outputs)
         return self._restored(restored)
 
     def _restored(self, link: Restored) -> Outputs:
@@ -133,13 +134,15 @@ class Keep:
         values = {field.name: getattr(given, field.name) for field in fields(Given)} | files
         asked = (given.method, given.model, given.medium, given.count)
         numbers = [values[field.name] for field in fields(Given)][11:17]
+        rows = desk.slider(*asked)
         if given.custom:
             tokens = desk.preview_exact(*asked, *numbers)[0]
         else:
-            tokens, _, *numbers = desk.preview(given.reduction, *asked)
+            tokens, _, *known = json.loads(rows)[round(given.reduction)]
+            numbers = known or numbers
         values |= dict(zip([field.name for field in fields(Given)][11:17], numbers, strict=True))
         screen = desk.example_screen(example) if example else Screen()
-        head = gr.Tabs(selected=given.medium), desk.points(given.medium), tokens, self._said(link)
+        head = gr.Tabs(selected=given.medium), desk.points(given.medium), tokens, rows, self._said(link)
         return (*head, *values.values(), *screen.outputs)
 
     def _said(self, link: Restored) -> str:

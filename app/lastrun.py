@@ -64,4 +64,5 @@ def given_of(example: Example, gallery: Gallery, model: str) -> Given:
         keep=exact.keep,
         queries=exact.queries,
         new_tokens=64,
+        brush="",
     )

@@ -16,10 +16,13 @@ from app.keep import keep_row, open_links
 from app.media import SafePage
 from app.patchmap import PatchMap
 from app.settings import Settings
+from app.slider import FOLLOW
 from app.tabs import series_tabs
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
+FOLLOWING: dict[str, Any] = {"js": FOLLOW, **LIGHT}
+UNPAINT = "() => { window.dispatchEvent(new CustomEvent('duet-brush-clear')); }"
 HEADER = """<header class="masthead"><h1>DUET <em>Lens</em></h1>
 <p>Ask about a picture or a clip, then pull the slider: see which patches the model stops looking at, stage by stage,
 and whether the answer and the clock care.</p></header>"""
@@ -78,7 +81,6 @@ def _wire_asking(desk: Desk, given: Inputs, beside: Beside, result: list[Any]) -
 def _wire_examples(desk: Desk, given: Inputs, beside: Beside, result: list[Any], run: Any) -> None:
     """Connect the examples; taking one cancels a run."""
     asked = [given.question, given.reduction, given.method, given.model, given.custom]
-    slider, previewed = _preview(given, beside)
     clip, opened = [given.clip, *given.frames, *asked, *result], [given.medium, beside.points]
     for event in (
         beside.examples.choose(desk.take_example, None, [given.picture, *asked, *result], cancels=[run], **LIGHT),
@@ -88,7 +90,7 @@ def _wire_examples(desk: Desk, given: Inputs, beside: Beside, result: list[Any],
             desk.open_clips, given.clip, clip, **LIGHT
         ),
     ):
-        event.then(desk.preview, slider, previewed, **LIGHT)
+        event.then(desk.slider, _menus(given), beside.rows, **LIGHT).then(None, *_followed(given, beside), **FOLLOWING)
     for button in beside.suggestions:
         button.click(lambda text: text, button, given.question, **LIGHT)
 
@@ -106,26 +108,34 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
         [beside.strip, beside.clip_hint, *about], trigger_mode="always_last", show_progress_on=beside.strip,
         concurrency_limit=4, **PRIVATE,
     )  # fmt: skip
+    other = [field.change for field in (given.picture, given.clip, given.model, given.count, given.rule)]
+    gr.on([*other, beside.picture_tab.select, beside.clip_tab.select], None, js=UNPAINT, **LIGHT)
     timed = list(RULES)[-1]
     given.rule.change(lambda rule: gr.update(visible=rule == timed), given.rule, given.times, **LIGHT)
 
 
 def _wire_slider(desk: Desk, given: Inputs, beside: Beside) -> None:
     """Keep the slider, the count in words and the folded numbers in step."""
-    slider, previewed = _preview(given, beside)
+    followed = _followed(given, beside)
     pointed = beside.points.choose(desk.take_point, None, given.reduction, **LIGHT)
-    pointed.then(desk.preview, slider, previewed, **LIGHT)
-    gr.on(  # what a visitor does; a link, for one, sets the slider and exact numbers beside it
-        [given.reduction.input, given.method.input, given.model.input, given.count.input],
-        desk.preview, slider, previewed, trigger_mode="always_last", **LIGHT,
-    )  # fmt: skip
+    pointed.then(None, *followed, **FOLLOWING)
+    gr.on(  # what a visitor does; a link, for one, sets the menus and exact numbers beside them
+        [given.method.input, given.model.input, given.count.input],
+        desk.slider, _menus(given), beside.rows, trigger_mode="always_last", **LIGHT,
+    ).then(None, *followed, **FOLLOWING)  # fmt: skip
+    given.reduction.input(None, *followed, trigger_mode="multiple", **FOLLOWING)
     gr.on(
-        [field.input for field in given.plan_fields], desk.preview_exact, [*slider[1:], *given.plan_fields],
+        [field.input for field in given.plan_fields], desk.preview_exact, [*_menus(given), *given.plan_fields],
         [beside.tokens, given.custom], trigger_mode="always_last", **LIGHT,
     )  # fmt: skip
 
 
-def _preview(given: Inputs, beside: Beside) -> tuple[list[Any], list[Any]]:
-    """What `Desk.preview` takes and what it fills in."""
-    slider = [given.reduction, given.method, given.model, given.medium, given.count]
-    return slider, [beside.tokens, given.custom, *given.plan_fields]
+def _menus(given: Inputs) -> list[Any]:
+    """What decides what the slider means."""
+    return [given.method, given.model, given.medium, given.count]
+
+
+def _followed(given: Inputs, beside: Beside) -> tuple[list[Any], list[Any]]:
+    """What `FOLLOW` takes and what it fills in, all in the browser."""
+    taken = [given.reduction, given.method, beside.rows, *given.plan_fields]
+    return taken, [beside.tokens, given.custom, *given.plan_fields]

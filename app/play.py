@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from app import screens, views
+from app import painted, screens, views
 from app.compare import agree
 from app.duel import Duel
 from app.given import Given
 from app.gpu import Answered, Downloading, Event, Job, Measured, Phase, Piece
 from app.lastrun import LastRun
+from app.map_texts import TIMED_WITHOUT
 from app.messages import MEASURED_NOW, WHAT_IS_RUNNING, downloading
 from app.patchmap import map_value
 from app.screens import Screen
@@ -57,8 +58,8 @@ class Play:
             case Answered():
                 return self._answered(event)
             case Measured(full, reduced):
-                drawn = screens.figures(self._duel(full, reduced), MEASURED_NOW)
-                return replace(drawn, run=self._run((full, reduced)))
+                note = MEASURED_NOW + (TIMED_WITHOUT if self.job.brush else "")
+                return replace(screens.figures(self._duel(full, reduced), note), run=self._run((full, reduced)))
 
     def _piece(self, side: str) -> Screen | None:
         now = time.monotonic()
@@ -71,11 +72,13 @@ class Play:
         if event.side == "full":
             body = views.streaming(self.said["full"], done=True)
             return Screen(full=views.answer(_TITLES["full"], screens.all_count(event.trace.full), body))
-        count = screens.reduced_count(event.trace.average_tokens, event.trace.full)
+        forced = painted.in_words(self.job.brush)
+        count = ", ".join(filter(None, (screens.reduced_count(event.trace.average_tokens, event.trace.full), forced)))
         counts = screens.all_count(event.trace.full), count
         both = screens.answers((self.said["full"], self.said["reduced"]), counts, self.truth)
-        drawn = map_value(self.job.subject, event.trace), screens.overlaid(self.job.subject, event.trace)
-        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn[0], overlay=drawn[1], run=self._run())
+        drawn = map_value(self.job.subject, event.trace, self.job.question, forced)
+        film = screens.overlaid(self.job.subject, event.trace)
+        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn, overlay=film, run=self._run())
 
     def _run(self, speeds: tuple[PlanSpeed, PlanSpeed] | None = None) -> LastRun | None:
         """Return what the page remembers of the run; nothing of one that the API asked for."""

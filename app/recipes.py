@@ -28,6 +28,7 @@ def command(given: Given, file: str) -> str:
     words = ["python", "-m", "duet_core", "ask", "--model", given.model, *_plan(given)]
     words += ["--max-new-tokens", str(int(given.new_tokens)), "--json", "answer.json"]
     words += _frames(given) if given.medium == CLIP else []
+    words += _painted(given)
     return shlex.join([*words, "--", file, given.question.strip()])
 
 
@@ -44,12 +45,23 @@ def _frames(given: Given) -> list[str]:
     return ["--frames", str(int(given.count)), *chosen]
 
 
+def _painted(given: Given) -> list[str]:
+    painted = json.loads(given.brush) if given.brush else {}
+    return [
+        word
+        for name in ("keep", "drop")
+        if painted.get(name)
+        for word in (f"--{name}", ",".join(str(int(patch)) for patch in painted[name]))
+    ]
+
+
 def beyond_api(given: Given) -> str:
     """Say what of this run the API cannot be asked for; nothing where it can be asked for all."""
     exact = "exact numbers" if given.custom else ""
     frames = "frames that are not evenly spread" if given.medium == CLIP and RULES[given.rule] != "uniform" else ""
     length = "another longest answer than 64 tokens" if int(given.new_tokens) != 64 else ""
-    missing = " and ".join(part for part in (exact, frames, length) if part)
+    paint = "painted patches" if given.brush else ""
+    missing = " and ".join(part for part in (exact, frames, length, paint) if part)
     return f"This run has {missing}, which the API does not take: only the shell command repeats it." if missing else ""
 
 

@@ -101,7 +101,7 @@ def finished(duel: Duel, subject: Subject, truth: Question | None, origin: str) 
         full=both.full,
         reduced=both.reduced,
         speed=measured.speed,
-        patchmap=map_value(subject, duel.trace),
+        patchmap=map_value(subject, duel.trace, duel.question),
         overlay=overlaid(subject, duel.trace),
         figures=measured.figures,
         ask=rest.ask,

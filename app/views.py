@@ -83,7 +83,7 @@ def tokens_line(words: str, custom: bool = False) -> str:
 
 def figures(rows: Iterable[Row], caption: str) -> str:
     """The measured figures as a table."""
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("", "All tokens", "Reduced", "Ratio"))
+    head = "<td></td>" + "".join(f'<th scope="col">{name}</th>' for name in ("All tokens", "Reduced", "Ratio"))
     body = "".join(_figure(row) for row in rows)
     table = f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="figures-scroll" tabindex="0" role="region" aria-label="Measured figures">{table}</div>'

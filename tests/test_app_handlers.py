@@ -40,7 +40,15 @@ def desk(gallery) -> Desk:
 def given(path, question="What is in the middle?", reduction=78, method="duet", model="duet-mini", **more):
     """What the page sends: a picture, or a clip with `clip=` and, if wanted, `frames=(count, rule, times)`."""
     clip, frames = more.get("clip"), more.get("frames", (8, "Evenly spread", ""))
-    asked = (question, reduction, method, model, more.get("custom", False), *more.get("exact", EXACT))
+    asked = (
+        question,
+        reduction,
+        method,
+        model,
+        more.get("custom", False),
+        *more.get("exact", EXACT),
+        more.get("brush", ""),
+    )
     return (CLIP if clip else PICTURE, path, clip, *frames, *asked)
 
 
@@ -209,7 +217,9 @@ def test_the_gallery_finds_a_picture_by_its_pixels(gallery, tmp_path):
 
 
 def test_the_slider_speaks_in_tokens_and_fills_the_folded_fields(desk):
-    line, custom, dominant, contextual, _, layers, keep, _ = desk.preview(67, "duet", "duet-mini", PICTURE, 8)
+    rows = json.loads(desk.slider("duet", "duet-mini", PICTURE, 8))
+    line, custom, dominant, contextual, _, layers, keep, _ = rows[67]
+    assert len(rows) == 96
     assert "190 of 576 tokens on average" in line
     assert not custom
     assert (layers, keep) == ("4, 6", "0.5, 0")
@@ -217,7 +227,7 @@ def test_the_slider_speaks_in_tokens_and_fills_the_folded_fields(desk):
     line, custom = desk.preview_exact("duet", "duet-mini", PICTURE, 8, 100, 20, 4, "4", "0.5", "salient")
     assert custom
     assert "90 of 576" in line
-    line, *_ = desk.preview(67, "duet", "owner/not-open-yet", CLIP, 8)
+    line, *_ = json.loads(desk.slider("duet", "owner/not-open-yet", CLIP, 8))[67]
     assert "33 %" in line
 
 
@@ -305,6 +315,6 @@ def test_a_clip_example_brings_its_own_recorded_run(desk, gallery):
 
 
 def test_the_slider_speaks_of_all_frames_together(desk):
-    assert "2,165 of 4,608" in desk.preview(53, "duet", "duet-mini", CLIP, 8)[0]
-    assert "of 2,304" in desk.preview(53, "duet", "duet-mini", CLIP, 4)[0]
+    for frames, words in ((8, "2,165 of 4,608"), (4, "of 2,304")):
+        assert words in json.loads(desk.slider("duet", "duet-mini", CLIP, frames))[53][0]
     assert "53" in desk.points(CLIP) and "67" in desk.points(PICTURE)

@@ -1,0 +1,37 @@
+"""The slider without requests: what it means at each place, worked out once, and the script that looks it up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import astuple
+from functools import lru_cache
+
+from app import views
+from app.checks import MOST_REDUCTION
+from app.plans import exact_of, in_words, plan_for
+from duet_core.plan import Plan, Size
+
+FOLLOW = """(reduction, method, rows, ...fields) => {
+  window.dispatchEvent(new CustomEvent('duet-slider', { detail: [reduction, method] }));
+  const row = JSON.parse(rows)[Math.round(reduction)];
+  return [...row, ...fields.slice(row.length - 2)];
+}"""
+"""Runs in the browser at every move: tells the map, and looks up tokens line, custom and fields in `slider_rows`."""
+
+
+@lru_cache(maxsize=64)
+def slider_plans(method: str, size: Size) -> tuple[Plan, ...]:
+    """Return a method's plan at every whole percent of the slider, from none."""
+    return tuple(plan_for(method, percent / 100, size) for percent in range(MOST_REDUCTION + 1))
+
+
+def slider_rows(method: str, size: Size | None) -> str:
+    """Return as JSON what each whole percent means: the tokens line, that the slider counts, and the six plan fields.
+
+    Without a size, as of a model that is not open yet, only the first two.
+    """
+    if size is None:
+        shares = (f"{100 - percent} % of the model's tokens on average" for percent in range(MOST_REDUCTION + 1))
+        return json.dumps([[views.tokens_line(share), False] for share in shares])
+    plans = slider_plans(method, size)
+    return json.dumps([[views.tokens_line(in_words(plan, size)), False, *astuple(exact_of(plan))] for plan in plans])

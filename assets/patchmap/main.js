@@ -1,0 +1,2 @@
+watch("value", () => draw(props.value));
+draw(props.value);
