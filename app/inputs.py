@@ -133,7 +133,7 @@ def question_side(desk: Desk) -> tuple[Inputs, Beside]:
     brush = gr.HTML(
         "", html_template="", js_on_load=_TAKE_PAINT, apply_default_css=False, visible="hidden", elem_id="brush"
     )
-    given = Inputs(medium, picture, clip, *frames, question, reduction, method, model, *exact, brush)
+    given = Inputs(medium, picture, clip, *frames, question, reduction, method, model, *(*exact, brush))
     tabs, hints = (media, picture_tab, clip_tab), (hint, clip_hint)
     beside = Beside(
         *tabs, *hints, strip, examples, clip_examples, suggestions, points, tokens, rows, ask, stop, notice

@@ -20,7 +20,8 @@ Side = Literal["full", "reduced"]
 class Job:
     """One request, checked.
 
-    `exact` replaces the plan that `method` makes of the `reduction` in [0, 1). `measure`: time both plans afterwards.
+    `exact` replaces the plan that `method` makes of the `reduction` in [0, 1). `measure`: for the page: time both plans
+    afterwards, and record what each word looked at.
     `brush`: patches that the reduced answer keeps or drops whatever the method thinks of them.
     """
 
