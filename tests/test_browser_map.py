@@ -364,6 +364,14 @@ def test_axe_finds_nothing_on_the_map_alone(bare, theme, width):
     assert overflow <= 0
 
 
+def test_a_change_to_dark_is_painted_at_once(bare):
+    show_map(bare, value_of(small_trace()))
+    light = painted_at(bare, 15)
+    bare.evaluate("document.body.className = 'dark'")
+    expect(bare.locator(".pm")).to_have_css("color-scheme", "dark")
+    assert sum(painted_at(bare, 15)[:3]) < sum(light[:3]) / 2
+
+
 def test_nothing_moves_by_itself_for_those_who_ask_for_that(bare):
     bare.emulate_media(reduced_motion="reduce")
     show_map(bare, value_of(two_frames()))
