@@ -19,7 +19,7 @@ STILL = (
 MISSING = {
     "stage1": "This run has no stage-1 scores.",
     "stage2": "This run has no stage-2 scores.",
-    "word": "This run did not record what single words look at.",
+    "word": "Not recorded in this run; Ask records it where the words of the question decide.",
 }
 TOOLS = {
     "look": "Look at patches: click one, or walk with the arrow keys.",

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from app.fates import SCALE
 from app.gallery import load_gallery
 from app.live import live_json
+from app.map_texts import MISSING
 from app.plans import plan_for
 from duet_core import open_model
 from duet_core.grid import Grid
@@ -127,12 +128,9 @@ def test_a_mode_without_figures_cannot_be_chosen_and_says_why(bare):
     trace = small_trace()
     trace = replace(trace, stage1_scores=blank, drops=tuple(replace(drop, scores=blank) for drop in trace.drops))
     show_map(bare, value_of(trace))
-    for name in ("Stage-1 score", "Stage-2 score", "Per word"):
+    for mode, name in (("stage1", "Stage-1 score"), ("stage2", "Stage-2 score"), ("word", "Per word")):
         expect(bare.get_by_role("button", name=name)).to_be_disabled()
-        expect(bare.get_by_role("button", name=name)).to_have_attribute("title", "This run " + {
-            "Stage-1 score": "has no stage-1 scores.", "Stage-2 score": "has no stage-2 scores.",
-            "Per word": "did not record what single words look at.",
-        }[name])  # fmt: skip
+        expect(bare.get_by_role("button", name=name)).to_have_attribute("title", MISSING[mode])
 
 
 def test_a_word_shows_what_it_looks_at_in_every_pruning_layer(bare):
@@ -364,6 +362,14 @@ def test_axe_finds_nothing_on_the_map_alone(bare, theme, width):
         assert violations(bare, "#patchmap") == []
     overflow = bare.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0
+
+
+def test_a_change_to_dark_is_painted_at_once(bare):
+    show_map(bare, value_of(small_trace()))
+    light = painted_at(bare, 15)
+    bare.evaluate("document.body.className = 'dark'")
+    expect(bare.locator(".pm")).to_have_css("color-scheme", "dark")
+    assert sum(painted_at(bare, 15)[:3]) < sum(light[:3]) / 2
 
 
 def test_nothing_moves_by_itself_for_those_who_ask_for_that(bare):

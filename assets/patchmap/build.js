@@ -125,7 +125,7 @@ function unseen([left, top, right, bottom]) {
 }
 
 function grid() {
-  const board = make("div", { class: "pm-grid", role: "grid", "aria-label": "Patches of the picture" });
+  const board = make("div", { class: "pm-grid", role: "grid", "aria-label": "Patches of the picture", "aria-keyshortcuts": "K D Escape" });
   board.style.setProperty("--rows", map.rows);
   cells = [];
   for (let row = 0; row < map.rows; row++) {
