@@ -22,7 +22,7 @@ from duet_core.cost import Cost
 from tests import pictures
 
 SETTINGS = Settings(device="cpu", repeats=2)
-FIELDS = ("notice", "asked", "full", "reduced", "speed", "patchmap", "overlay", "figures", "ask", "stop")
+FIELDS = ("notice", "asked", "full", "reduced", "speed", "patchmap", "overlay", "figures", "ask", "stop", "run")
 CLIPS = Path(__file__).parent / "clips"
 EXACT = (None, 0, 4, "", "", "salient", 8)
 
