@@ -105,7 +105,12 @@ def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) ->
     """Stream one answer, and return its cost."""
     brush = job.brush if side == "reduced" else None
     events: Any = model.stream(
-        encoded, job.question, plan, max_new_tokens=job.new_tokens, brush=brush, by_word=job.measure and side == "reduced"
+        encoded,
+        job.question,
+        plan,
+        max_new_tokens=job.new_tokens,
+        brush=brush,
+        by_word=job.measure and side == "reduced",
     )
     with closing(events):
         trace = next(events)
