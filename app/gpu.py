@@ -103,9 +103,15 @@ def _take(name: str, settings: Settings) -> Generator[Phase | Downloading, None,
 
 def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) -> Generator[Event, None, Cost]:
     """Stream one answer, and return its cost."""
-    ours = side == "reduced"
-    brush, by_word = job.brush if ours else None, ours and job.measure
-    events: Any = model.stream(encoded, job.question, plan, max_new_tokens=job.new_tokens, brush=brush, by_word=by_word)
+    brush = job.brush if side == "reduced" else None
+    events: Any = model.stream(
+        encoded,
+        job.question,
+        plan,
+        max_new_tokens=job.new_tokens,
+        brush=brush,
+        by_word=job.measure and side == "reduced",
+    )
     with closing(events):
         trace = next(events)
         for event in events:

@@ -42,10 +42,11 @@ def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
                 with gr.Tab("Ask", elem_id="ask-tab"):
                     shown = _result_side(desk)
                     keep_row(desk, given, last)
-                series_tabs(desk, given, last, views)
+                follow = series_tabs(desk, given, last, views)
         result = [beside.notice, *shown, beside.ask, beside.stop, last]
         run = _wire_asking(desk, given, beside, result)
-        _wire_examples(desk, given, beside, result, run)
+        for event in (run, *_wire_examples(desk, given, beside, result, run)):
+            event.then(*follow, **LIGHT)  # a state that changes outside the queue tells nobody
         open_links(page, desk, given, beside, from_link, result)
         _wire_uploads(desk, given, beside)
         _wire_slider(desk, given, beside)
@@ -78,21 +79,23 @@ def _wire_asking(desk: Desk, given: Inputs, beside: Beside, result: list[Any]) -
     return run
 
 
-def _wire_examples(desk: Desk, given: Inputs, beside: Beside, result: list[Any], run: Any) -> None:
-    """Connect the examples; taking one cancels a run."""
+def _wire_examples(desk: Desk, given: Inputs, beside: Beside, result: list[Any], run: Any) -> list[Any]:
+    """Connect the examples, of which taking one cancels a run; returns the events that bring another run."""
     asked = [given.question, given.reduction, given.method, given.model, given.custom]
     clip, opened = [given.clip, *given.frames, *asked, *result], [given.medium, beside.points]
-    for event in (
+    events = [
         beside.examples.choose(desk.take_example, None, [given.picture, *asked, *result], cancels=[run], **LIGHT),
         beside.clip_examples.choose(desk.take_clip, None, clip, cancels=[run], **LIGHT),
         beside.picture_tab.select(lambda: (PICTURE, desk.points(PICTURE)), None, opened, **LIGHT),
         beside.clip_tab.select(lambda: (CLIP, desk.points(CLIP)), None, opened, **LIGHT).then(
             desk.open_clips, given.clip, clip, **LIGHT
         ),
-    ):
+    ]
+    for event in events:
         event.then(desk.slider, _menus(given), beside.rows, **LIGHT).then(None, *_followed(given, beside), **FOLLOWING)
     for button in beside.suggestions:
         button.click(lambda text: text, button, given.question, **LIGHT)
+    return events
 
 
 def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:

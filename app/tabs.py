@@ -23,8 +23,8 @@ _CHOSEN = 3  # methods that are chosen when the page opens
 _EXAMINED, _AT, _QUESTIONS = ["duet", "random"], ["67%", "89%"], 40  # what the scorecard opens with
 
 
-def series_tabs(desk: Desk, given: Inputs, last: gr.State, all_tabs: gr.Tabs) -> None:
-    """Lay out and connect the tabs, inside a gr.Tabs."""
+def series_tabs(desk: Desk, given: Inputs, last: gr.State, all_tabs: gr.Tabs) -> tuple[Any, ...]:
+    """Lay out and connect the tabs, inside a gr.Tabs; returns what follows each new run: function, inputs, outputs."""
     tabs = SeriesDesk(desk)
     first = desk.gallery.examples[0]
     with gr.Tab("Compare", elem_id="compare-tab"):
@@ -44,16 +44,16 @@ def series_tabs(desk: Desk, given: Inputs, last: gr.State, all_tabs: gr.Tabs) ->
     with gr.Tab("Scorecard", elem_id="scorecard-tab"):
         _scorecard(tabs, ScoreDesk(desk), given)
     with gr.Tab(WALK, elem_id="walk-tab") as walk_tab:
-        _walk(WalkDesk(desk), all_tabs, walk_tab, last)
+        return _walk(WalkDesk(desk), all_tabs, walk_tab, last)
 
 
-def _walk(desk: WalkDesk, all_tabs: gr.Tabs, own: gr.Tab, last: gr.State) -> None:
+def _walk(desk: WalkDesk, all_tabs: gr.Tabs, own: gr.Tab, last: gr.State) -> tuple[Any, ...]:
     """The five steps, drawn when their tab opens, and while it is open for each new run."""
     shown, opened = html(elem_id="walk", js_on_load=SCRIPT), gr.State("")
     light: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     all_tabs.select(_opened, None, opened, show_progress="hidden", **light)
     own.select(desk.draw, last, shown, **light)
-    last.change(desk.redraw, [last, opened], shown, show_progress="hidden", **light)
+    return desk.redraw, [last, opened], shown
 
 
 def _opened(event: gr.SelectData) -> str:
