@@ -13,7 +13,7 @@ from app import messages
 from tests.opened import browser, page
 from tests.pictures import see_through
 from tests.served import served
-from tests.test_browser_tabs import WAIT, no_sideways_scroll, open_tab, run
+from tests.test_browser_tabs import WAIT, no_sideways_scroll, open_tab, run, stop_at
 
 __all__ = ["browser", "page", "served"]
 pytestmark = pytest.mark.browser
@@ -46,10 +46,9 @@ def test_an_exam_is_taken_live_beside_the_stored_run_and_the_papers_figures(page
 def test_an_exam_can_be_stopped_and_frees_the_model(page):
     open_tab(page, "Scorecard")
     fill_number(page, "score-questions", 200)
+    stop_at(page, "score", "#score-status progress")
     page.click("#score-run")
-    expect(page.locator("#score-status progress")).to_be_visible(timeout=WAIT)
-    page.click("#score-stop")
-    expect(page.locator("#score-status")).to_contain_text(messages.STOPPED_SERIES)
+    expect(page.locator("#score-status")).to_contain_text(messages.STOPPED_SERIES, timeout=WAIT)
     expect(page.locator("#score-run")).to_be_enabled()
     open_tab(page, "Ask")
     page.click("#ask")

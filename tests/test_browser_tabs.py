@@ -96,18 +96,22 @@ def test_two_questions_show_what_only_one_of_them_kept(page):
     expect(page.locator("#two-notice")).to_have_text(messages.SAME_QUESTIONS)
 
 
-STOP_AT_ROWS = """rows => new MutationObserver((_, watch) => {
-    const stop = document.querySelector('#sweep-stop')
-    if (document.querySelectorAll('#sweep-table tbody tr').length < rows || stop.disabled) return
+_STOP_AT = """([name, sign, many]) => new MutationObserver((_, watch) => {
+    const stop = document.querySelector(`#${name}-stop`)
+    if (document.querySelectorAll(sign).length < many || stop.disabled) return
     watch.disconnect()
     stop.click()
 }).observe(document.body, {childList: true, subtree: true, attributes: true})"""
-"""Presses Stop as soon as there are so many rows: from outside the page, a fast sweep would be over before."""
+
+
+def stop_at(page: Page, name: str, sign: str, many: int = 1) -> None:
+    """Press a tab's Stop as soon as so many signs are there: from outside the page, a fast run would be over before."""
+    page.evaluate(_STOP_AT, [name, sign, many])
 
 
 def test_stop_ends_a_sweep_keeps_what_is_there_and_frees_the_model(page):
     open_tab(page, "Sweep")
-    page.evaluate(STOP_AT_ROWS, 2)
+    stop_at(page, "sweep", "#sweep-table tbody tr", 2)
     page.click("#sweep-run")
     expect(page.locator("#sweep-status")).to_contain_text(messages.STOPPED_SERIES, timeout=WAIT)
     expect(page.locator("#sweep-run")).to_be_enabled()
