@@ -16,7 +16,7 @@ from app.keep import keep_row, open_links
 from app.media import SafePage
 from app.patchmap import PatchMap
 from app.settings import Settings
-from app.slider import FOLLOW
+from app.slider import FOLLOW, FOLLOW_UNLESS_EXACT
 from app.tabs import series_tabs
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
@@ -91,8 +91,11 @@ def _wire_examples(desk: Desk, given: Inputs, beside: Beside, result: list[Any],
             desk.open_clips, given.clip, clip, **LIGHT
         ),
     ]
+    taken, filled = _followed(given, beside)
+    unless: dict[str, Any] = {"js": FOLLOW_UNLESS_EXACT, **LIGHT}
     for event in events:
-        event.then(desk.slider, _menus(given), beside.rows, **LIGHT).then(None, *_followed(given, beside), **FOLLOWING)
+        drawn = event.then(desk.slider, _menus(given), beside.rows, **LIGHT)
+        drawn.then(None, [given.custom, beside.tokens, *taken], filled, **unless)
     for button in beside.suggestions:
         button.click(lambda text: text, button, given.question, **LIGHT)
     return events

@@ -18,6 +18,10 @@ FOLLOW = """(reduction, method, rows, ...fields) => {
 }"""
 """Runs in the browser at every move: tells the map, and looks up tokens line, custom and fields in `slider_rows`."""
 
+FOLLOW_UNLESS_EXACT = f"""(custom, tokens, ...rest) =>
+  custom ? [tokens, custom, ...rest.slice(3)] : ({FOLLOW})(...rest)"""
+"""The same where nobody moved the slider: exact numbers that count, as those of a link, stay as they are."""
+
 
 @lru_cache(maxsize=64)
 def slider_plans(method: str, size: Size) -> tuple[Plan, ...]:

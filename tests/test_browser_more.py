@@ -91,7 +91,7 @@ def test_one_button_gives_the_bundle_of_the_run(page, tmp_path):
     with zipfile.ZipFile(tmp_path / "run.zip") as bundle:
         assert "maps/1-stage-1.png" in bundle.namelist()
         assert page.url.split("?")[0] in bundle.read("api.py").decode()
-    report = page.context.new_page()
+    report = page.context.browser.new_page()
     with zipfile.ZipFile(tmp_path / "run.zip") as bundle:
         bundle.extract("report.html", tmp_path)
     asked: list[str] = []
