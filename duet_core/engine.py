@@ -230,7 +230,7 @@ class Model:
         return film, self.backbone.eye(clip), pixels_of(processor, film, clip)
 
     def _asked(
-        self, question: str, encoded: Encoded, plan: Plan, brush: Brush | None, by_word: bool = False
+        self, question: str, encoded: Encoded, plan: Plan, brush: Brush | None = None, by_word: bool = False
     ) -> tuple[Request, Sample]:
         """Return the prompt of a question about one encoded picture or clip, and the sample it makes."""
         pictures, tokens = encoded.size.frames, encoded.size.tokens
