@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from app import recipes
 from app.describe import step_sentence
 from app.film import Subject, frames_of
 from app.lastrun import LastRun
-from app.render import marks_of, sheet
+from app.render import file_of, marks_of, sheet
 from app.report import report
 from app.steps import step_name
 from duet_core.bench.speed import PlanSpeed
@@ -68,7 +66,7 @@ def contents(run: LastRun, original: Original, address: str) -> Iterator[tuple[s
     yield "api.py", recipes.python_call(run.given, original.name, address)
     yield "api.sh", recipes.curl_call(run.given, original.name, address)
     yield "report.html", report(run, [(title, content) for _, title, content in maps], command)
-    yield original.name, original.file.read_bytes() if original.file else _png(frames_of(original.subject)[0])
+    yield original.name, original.file.read_bytes() if original.file else file_of(frames_of(original.subject)[0])
     yield "README.txt", _README.format(file=original.name.ljust(14), note=recipes.beyond_api(run.given)).rstrip() + "\n"
 
 
@@ -79,13 +77,7 @@ def _maps(run: LastRun, subject: Subject) -> Iterator[tuple[str, str, bytes]]:
     for number in range(len(trace.steps)):
         drawn = sheet(photos, trace.grid, marks_of(trace, number), _WIDTH)
         title = f"{step_name(trace, number)}: {step_sentence(trace, number)}"
-        yield f"{number}-{trace.steps[number].replace(' ', '-')}", title, _png(drawn)
-
-
-def _png(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, "PNG", optimize=True)
-    return stream.getvalue()
+        yield f"{number}-{trace.steps[number].replace(' ', '-')}", title, file_of(drawn)
 
 
 def stats(run: LastRun) -> str:

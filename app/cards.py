@@ -34,12 +34,12 @@ def fate_card(heading: str, subject: Subject, end: Ended, notes: Iterable[str], 
     image = _image(subject, end.trace.grid, marks, f"{heading}. {describe(end.trace)}", width)
     said = f'<p class="card-answer">{escape(end.text) or "(no words)"}</p><div class="badges">{badges}</div>'
     more = "".join(f'<p class="card-note">{escape(note)}</p>' for note in (where, *notes) if note)
-    return _card(heading, image + said + more + legend(shown))
+    return card(heading, image + said + more + legend(shown))
 
 
 def failed_card(heading: str, failed: Failed) -> str:
     """What could not be answered, and why."""
-    return _card(heading, notice(failed.sentence))
+    return card(heading, notice(failed.sentence))
 
 
 def difference_card(heading: str, subject: Subject, grid: Grid, apart: Difference, notes: Iterable[str]) -> str:
@@ -47,10 +47,11 @@ def difference_card(heading: str, subject: Subject, grid: Grid, apart: Differenc
     counts = apart.counts
     alt = f"{heading}. {messages.kept_for_whom(*counts.values())}"
     more = "".join(f'<p class="card-note">{escape(note)}</p>' for note in notes if note)
-    return _card(heading, f"{_image(subject, grid, apart.marks, alt, WIDE)}<div>{more}{legend(counts)}</div>")
+    return card(heading, f"{_image(subject, grid, apart.marks, alt, WIDE)}<div>{more}{legend(counts)}</div>")
 
 
-def _card(heading: str, body: str) -> str:
+def card(heading: str, body: str) -> str:
+    """A heading over a piece of HTML, framed."""
     return f'<figure class="card"><figcaption>{escape(heading)}</figcaption>{body}</figure>'
 
 
@@ -80,13 +81,21 @@ def sameness(is_same: bool | None) -> str:
 
 def table(done: Sequence[Outcome], columns: Sequence[Column], label: str, caption: str = "") -> str:
     """The outcomes so far; its headings are buttons that assets/table.js sorts by."""
-    headings = "".join(
-        f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in _names(columns)
-    )
     body = "".join(_row(done[0], outcome, columns) for outcome in done)
-    whole = f"<table><thead><tr>{headings}</tr></thead><tbody>{body}</tbody></table>"
-    scroll = f'<div class="figures-scroll" tabindex="0" role="region" aria-label="{escape(label)}">{whole}</div>'
-    return scroll + (f'<p class="table-note">{escape(caption)}</p>' if caption else "")
+    whole = scrolled(map(sorting, map(escape, _names(columns))), body, label)
+    return whole + (f'<p class="table-note">{escape(caption)}</p>' if caption else "")
+
+
+def sorting(name: str) -> str:
+    """A heading, HTML already, that assets/table.js sorts by."""
+    return f'<button type="button">{name}</button>'
+
+
+def scrolled(headings: Iterable[str], body: str, label: str) -> str:
+    """A table of rows under headings, both HTML already, that scrolls by itself where it is too wide."""
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="figures-scroll" tabindex="0" role="region" aria-label="{escape(label)}">{whole}</div>'
 
 
 def _names(columns: Sequence[Column]) -> list[str]:

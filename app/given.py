@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.plans import Exact
+from app.plans import EXACT_FIELDS, Exact
 
 PICTURE, CLIP = "picture", "clip"
 
@@ -41,4 +41,4 @@ class Given:
     @property
     def exact(self) -> Exact:
         """The six plan fields."""
-        return Exact(self.dominant, self.contextual, self.cluster_width, self.layers, self.keep, self.queries)
+        return Exact(**{name: getattr(self, name) for name in EXACT_FIELDS})

@@ -16,7 +16,7 @@ from app.given import CLIP, PICTURE
 from app.handlers import Desk
 from app.media import SafePicture
 from app.menu import model_choices
-from app.plans import Exact, exact_of, in_words, plan_for
+from app.plans import EXACT_FIELDS, Exact, exact_of, in_words, plan_for
 from app.rack import menu
 from app.render import data_url
 from app.settings import Settings
@@ -67,7 +67,7 @@ class Inputs:
     @property
     def plan_fields(self) -> list[Any]:
         """The six fields that are a plan."""
-        return [self.dominant, self.contextual, self.cluster_width, self.layers, self.keep, self.queries]
+        return [getattr(self, name) for name in EXACT_FIELDS]
 
     @property
     def frames(self) -> list[Any]:

@@ -15,18 +15,18 @@ import gradio as gr
 from app import bundle, messages, views
 from app.bundle import Original
 from app.clips import FILE_TYPES
+from app.events import LIGHT, PRIVATE
 from app.faults import told
 from app.given import CLIP, PICTURE, Given
 from app.handlers import Desk, Outputs
 from app.inputs import Beside, Inputs, html
 from app.lastrun import LastRun, given_of
+from app.plans import EXACT_FIELDS
 from app.recipes import address_of
 from app.screens import Screen
 from app.share import Restored, query_of, restore
 from duet_core.errors import DuetError
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 _DOWNLOAD = """async () => {
   for (let tries = 0; tries < 100; tries++) { // the page may still be drawing the link
     const link = document.querySelector('#bundle a[download]');
@@ -133,14 +133,14 @@ class Keep:
             files[CLIP if is_clip else PICTURE] = str(example.file) if is_clip else example.subject  # type: ignore[assignment]
         values = {field.name: getattr(given, field.name) for field in fields(Given)} | files
         asked = (given.method, given.model, given.medium, given.count)
-        numbers = [values[field.name] for field in fields(Given)][11:17]
+        numbers = [values[name] for name in EXACT_FIELDS]
         rows = desk.slider(*asked)
         if given.custom:
             tokens = desk.preview_exact(*asked, *numbers)[0]
         else:
             tokens, _, *known = json.loads(rows)[round(given.reduction)]
             numbers = known or numbers
-        values |= dict(zip([field.name for field in fields(Given)][11:17], numbers, strict=True))
+        values |= dict(zip(EXACT_FIELDS, numbers, strict=True))
         screen = desk.example_screen(example) if example else Screen()
         head = gr.Tabs(selected=given.medium), desk.points(given.medium), tokens, rows, self._said(link)
         return (*head, *values.values(), *screen.outputs)

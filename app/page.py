@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.api import add_api
 from app.clips import RULES
+from app.events import LIGHT, ON_GPU, PRIVATE
 from app.gallery import Gallery
 from app.given import CLIP, PICTURE
 from app.handlers import Desk
@@ -19,8 +20,6 @@ from app.settings import Settings
 from app.slider import FOLLOW, FOLLOW_UNLESS_EXACT
 from app.tabs import series_tabs
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
-LIGHT: dict[str, Any] = {"queue": False, "show_progress": "hidden", **PRIVATE}
 FOLLOWING: dict[str, Any] = {"js": FOLLOW, **LIGHT}
 UNPAINT = "() => { window.dispatchEvent(new CustomEvent('duet-brush-clear')); }"
 HEADER = """<header class="masthead"><h1>DUET <em>Lens</em></h1>
@@ -73,7 +72,7 @@ def _wire_asking(desk: Desk, given: Inputs, beside: Beside, result: list[Any]) -
     """Connect Ask and Stop; returns the event of a run, so that others can cancel it."""
     run = gr.on(
         [beside.ask.click, given.question.submit], desk.ask_on_page, given.all, result,
-        concurrency_id="gpu", concurrency_limit=1, show_progress="minimal", show_progress_on=result[4], **PRIVATE,
+        show_progress_on=result[4], **ON_GPU,
     )  # fmt: skip
     beside.stop.click(desk.stopped, result[2:4], result, cancels=[run], **LIGHT)
     return run

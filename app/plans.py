@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from app import messages
 from duet_core.errors import PlanError
@@ -20,6 +20,9 @@ class Exact:
     layers: str
     keep: str
     queries: str
+
+
+EXACT_FIELDS = tuple(field.name for field in fields(Exact))
 
 
 def plan_for(method: str, reduction: float, size: Size) -> Plan:

@@ -156,6 +156,16 @@ def data_url(picture: Image.Image, form: str = "PNG", side: int | None = None) -
     shown = picture.copy()
     if side is not None:
         shown.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return url_of(file_of(shown, form), form)
+
+
+def file_of(picture: Image.Image, form: str = "PNG") -> bytes:
+    """Return a picture as the content of a file."""
     stream = io.BytesIO()
-    shown.save(stream, form, quality=88) if form == "JPEG" else shown.save(stream, form, optimize=True)
-    return f"data:image/{form.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+    picture.save(stream, form, quality=88) if form == "JPEG" else picture.save(stream, form, optimize=True)
+    return stream.getvalue()
+
+
+def url_of(content: bytes, form: str = "PNG") -> str:
+    """Return the content of a picture's file as a data URL."""
+    return f"data:image/{form.lower()};base64,{base64.b64encode(content).decode()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from html import escape
 
@@ -10,6 +9,7 @@ from app import charts, compare, screens, views
 from app.describe import describe
 from app.duel import Duel
 from app.lastrun import LastRun
+from app.render import url_of
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #cfcbc1; --soft: #56534d; }
@@ -69,5 +69,6 @@ def _figures(run: LastRun) -> str:
 
 
 def _figure(title: str, content: bytes) -> str:
-    url = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    return f'<figure><img src="{url}" alt="{escape(title)}"><figcaption>{escape(title)}</figcaption></figure>'
+    return (
+        f'<figure><img src="{url_of(content)}" alt="{escape(title)}"><figcaption>{escape(title)}</figcaption></figure>'
+    )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from app import messages, rack, views
+from app.cards import card, scrolled, sorting
 from app.inked import inked, svg
 from app.stored import PAPER, Stored
 from duet_core.bench.accuracy import ALL_FAMILIES, FULL
@@ -35,14 +36,9 @@ def plot(rows: Sequence[Row], alt: str) -> str:
 def table(rows: Sequence[Row], label: str) -> str:
     """Return the rows with their families, intervals below; headings are buttons that assets/table.js sorts by."""
     families = [family for family in ALL_FAMILIES if family in rows[0].families]
-    headings = "".join(f'<th scope="col"><button type="button">{escape(name)}</button></th>' for name in _HEAD)
-    headings += "".join(
-        f'<th scope="col"><button type="button">{family} <small>{rows[0].families[family].total}</small></button></th>'
-        for family in families
-    )
+    counted = (f"{family} <small>{rows[0].families[family].total}</small>" for family in families)
     body = "".join(_row(row, families) for row in rows)
-    whole = f"<table><thead><tr>{headings}</tr></thead><tbody>{body}</tbody></table>"
-    return f'<div class="figures-scroll" tabindex="0" role="region" aria-label="{escape(label)}">{whole}</div>'
+    return scrolled(map(sorting, (*map(escape, _HEAD), *counted)), body, label)
 
 
 def _row(row: Row, families: Sequence[str]) -> str:
@@ -99,11 +95,11 @@ def describe(rows: Sequence[Row]) -> str:
 def stored_card(run: Stored | None, subject: str) -> str:
     """The stored full run beside the live one."""
     if run is None:
-        return _card("The stored full run", views.hint(messages.no_stored_run(subject)))
+        return card("The stored full run", views.hint(messages.no_stored_run(subject)))
     said = f"{in_words(run.rows)} {messages.stored_run(run.day)}"
     details = f"<details><summary>Its table</summary>{table(run.rows, 'The stored full run')}</details>"
     command = f"<details><summary>Its command</summary><code>{escape(run.command)}</code></details>"
-    return _card(
+    return card(
         f"The stored full run: {run.rows[0].model}, {subject}",
         plot(run.rows, describe(run.rows)) + f'<p class="card-note">{escape(said)}</p>{details}{command}',
     )
@@ -116,11 +112,5 @@ def paper_card() -> str:
         f"<td>{one.trained or '–'}</td></tr>"
         for one in PAPER
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Model", "Tokens saved", "Accuracy kept", "Trained"))
-    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    scroll = f'<div class="figures-scroll" tabindex="0" role="region" aria-label="Figures of the paper">{whole}</div>'
-    return _card("The DUET paper's own figures, not ours", f'{scroll}<p class="card-note">{messages.PAPERS_OWN}</p>')
-
-
-def _card(heading: str, body: str) -> str:
-    return f'<figure class="card"><figcaption>{escape(heading)}</figcaption>{body}</figure>'
+    whole = scrolled(("Model", "Tokens saved", "Accuracy kept", "Trained"), rows, "Figures of the paper")
+    return card("The DUET paper's own figures, not ours", f'{whole}<p class="card-note">{messages.PAPERS_OWN}</p>')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar, get_args
 from urllib.parse import urlencode
 
@@ -13,14 +13,13 @@ from app.clips import RULES
 from app.gallery import Example, Gallery
 from app.given import CLIP, Given
 from app.lastrun import given_of
-from app.plans import Exact, exact_plan
+from app.plans import EXACT_FIELDS, Exact, exact_plan
 from app.settings import Settings
 from duet_core.clips import FEWEST, MOST
 from duet_core.errors import DuetError
 from duet_core.plan import Queries
 
 T = TypeVar("T")
-_EXACT = ("dominant", "contextual", "cluster_width", "layers", "keep", "queries")
 _LONGEST = 200  # characters of a value that is no question: what is longer was not made here
 _MOST_COUNT = 1_000_000
 
@@ -42,7 +41,7 @@ def query_of(given: Given, example: str | None) -> str:
     if given.medium == CLIP:
         asked |= {"frames": int(given.count), "choose": RULES.get(given.rule, ""), "at": given.times or ""}
     if given.custom:
-        asked |= {name: getattr(given, name) for name in _EXACT}
+        asked |= {name: getattr(given, name) for name in EXACT_FIELDS}
     return "?" + urlencode({name: value for name, value in asked.items() if value not in (None, "")})
 
 
@@ -111,7 +110,7 @@ def _read(reader: _Reader, default: Given, settings: Settings) -> Given:
         rule=reader.value("choose", default.rule, _rule),
         times=reader.value("at", default.times, str),
     )
-    return _with_exact(reader, read) if set(_EXACT) & set(reader.query) else read
+    return _with_exact(reader, read) if set(EXACT_FIELDS) & set(reader.query) else read
 
 
 def _rule(text: str) -> str:
@@ -139,8 +138,7 @@ def _with_exact(reader: _Reader, given: Given) -> Given:
         reader.refused.append(str(error))
     if len(reader.refused) > before:
         return given
-    fields = {name: getattr(exact, name) for name in _EXACT}
-    return replace(given, custom=True, **fields)
+    return replace(given, custom=True, **asdict(exact))
 
 
 def _count(reader: _Reader, name: str, default: int | None) -> int | None:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from app import messages, scorecard, views
 from app.boards import CompareBoard, SweepBoard, TwoBoard
+from app.events import LIGHT, ON_GPU, QUICK
 from app.handlers import Desk
 from app.inputs import Inputs, html
 from app.patchmap import ASSETS
@@ -50,9 +51,8 @@ def series_tabs(desk: Desk, given: Inputs, last: gr.State, all_tabs: gr.Tabs) ->
 def _walk(desk: WalkDesk, all_tabs: gr.Tabs, own: gr.Tab, last: gr.State) -> tuple[Any, ...]:
     """The five steps, drawn when their tab opens, and while it is open for each new run."""
     shown, opened = html(elem_id="walk", js_on_load=SCRIPT), gr.State("")
-    light: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-    all_tabs.select(_opened, None, opened, show_progress="hidden", **light)
-    own.select(desk.draw, last, shown, **light)
+    all_tabs.select(_opened, None, opened, **LIGHT)
+    own.select(desk.draw, last, shown, **QUICK)
     return desk.redraw, [last, opened], shown
 
 
@@ -76,7 +76,7 @@ def _scorecard(tabs: SeriesDesk, desk: ScoreDesk, given: Inputs) -> None:
     with gr.Column(elem_id="score-beside", elem_classes="cards"):
         stored = html(desk.stored_on_page(next(iter(SUBJECTS))), elem_id="score-stored")
         html(scorecard.paper_card(), elem_id="score-paper")
-    subject.change(desk.stored_on_page, subject, stored, queue=False, api_visibility="private")
+    subject.change(desk.stored_on_page, subject, stored, **QUICK)
 
 
 def _bench(
@@ -90,12 +90,10 @@ def _bench(
     status = html(elem_id=f"{name}-status", elem_classes="maybe")
     parts = lay_out()
     outputs = [button, stop, notice, status, *parts]
-    shared: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1, "api_visibility": "private"}
-    running = button.click(run, inputs, outputs, show_progress="minimal", show_progress_on=status, **shared)
-    halt: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    running = button.click(run, inputs, outputs, show_progress_on=status, **ON_GPU)
     stopped = partial(tabs.stopped, len(parts))
     # Said twice: what the run had sent before it was cancelled may arrive after the first time.
-    stop.click(stopped, None, outputs, cancels=[running], **halt).then(stopped, None, outputs, **halt)
+    stop.click(stopped, None, outputs, cancels=[running], **LIGHT).then(stopped, None, outputs, **LIGHT)
 
 
 def _compare_parts() -> list[gr.HTML]:
