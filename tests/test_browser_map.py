@@ -428,6 +428,7 @@ def test_the_brush_goes_with_the_next_ask_and_the_result_says_so(page):
     assert brushed(page) == {gone: "drop", kept: "keep"}
     expect(page.locator(".pm-words button").first).to_be_visible()
     page.get_by_role("button", name="Set the reduction to 89 percent").click()
+    expect(page.locator(".pm-sentence")).to_contain_text("At 89 % stage 1 keeps")
     tried = fates(page)
     assert (tried[gone], tried[kept]) == ("dropped-before", "dominant") and tried != after
     page.click("#ask")
