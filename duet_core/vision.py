@@ -19,6 +19,8 @@ from duet_core.devices import device_of
 from duet_core.errors import ClipError
 from duet_core.tiling import Tiling
 
+_AT_ONCE = 8  # pictures that an encoder takes together
+
 
 @dataclass(frozen=True, slots=True)
 class Reel:
@@ -77,14 +79,27 @@ class Evidence:
 
 
 def run_encoder(tower: Any, pixels: Tensor, n_layers: int, rows_cols: tuple[int, int], has_cls: bool = True) -> Seen:
-    """Run the first `n_layers` layers of a CLIP or SigLIP model on `pixels` [I, 3, h, w]; the rest never runs."""
+    """Run the first `n_layers` layers of a CLIP or SigLIP model on `pixels` [I, 3, h, w]; the rest never runs.
+
+    A few pictures at a time, so that a long clip needs no more memory for it than a short one.
+    """
+    parts = [_run_some(tower, some, n_layers, has_cls) for some in pixels.split(_AT_ONCE)]
+    features, query, keys, (scale, *_) = zip(*parts, strict=True)
+    return Seen(_joined(features), _joined(query), _joined(keys), scale, rows_cols, pixels)
+
+
+def _run_some(tower: Any, pixels: Tensor, n_layers: int, has_cls: bool) -> tuple[Tensor, Tensor, Tensor, float]:
     usual = pixels.shape[-2:] == (tower.config.image_size, tower.config.image_size)
     other = {} if usual else {"interpolate_pos_encoding": True}
     hidden = tower.embeddings(pixels, **other)  # (I, N, D)
     if has_cls:
         hidden = tower.pre_layrnorm(hidden)
     features, query, keys, scale = run_layers(tower.encoder.layers[:n_layers], hidden)
-    return Seen(features, query[:, :, :1] if has_cls else query, keys, scale, rows_cols, pixels)
+    return features, query[:, :, :1].clone() if has_cls else query, keys, scale  # a view would keep all queries
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def run_layers(

@@ -12,7 +12,7 @@ from duet_core.__main__ import main
 from duet_core.bench.accuracy import contestants, take_exam
 from duet_core.bench.exams import Exam
 from duet_core.bench.report import make_rows
-from duet_core.bench.speed import compare_plans, measure_speed, speed_table
+from duet_core.bench.speed import compare_plans
 from duet_core.bench.tables import accuracy_tables
 from duet_core.scenes import FAMILIES, make_scene
 from duet_core.trace import Trace
@@ -148,25 +148,6 @@ def test_the_bundled_model_really_sees(mini):
     assert set(row.families) == set(FAMILIES)
 
 
-def test_speed_is_compared_side_by_side(mini):
-    scene = make_scene(3)
-    plans = {"full": mini.plan("none"), "128": mini.plan(budget=128), "64": mini.plan(budget=64)}
-    report = measure_speed(mini, scene.image, scene.questions[0].text, plans, repeats=5)
-    full, middle, small = report["budgets"]
-    assert full["prefill_ratio"]["median"] == 1.0 and full["flops_ratio"] == 1.0
-    assert 1.0 < middle["flops_ratio"] < small["flops_ratio"]
-    assert small["prefill_ratio"]["median"] > 1.5, "89 % fewer tokens must be visible on any clock"
-    assert "transformers' generate" in speed_table(report, threads=2)
-
-
-def test_the_speed_of_clips_is_measured_too(capsys, tmp_path):
-    out = tmp_path / "speed.json"
-    assert main(["bench", "speed", "--exam", "clips", "--budgets", "93%", "--n", "1", "--json", str(out)]) == 0
-    _, small = json.loads(out.read_text())["budgets"]
-    assert small["flops_ratio"] > 10 and small["prefill_ratio"]["median"] > 3
-    assert "| 93% |" in capsys.readouterr().out
-
-
 def test_compared_plans_report_their_own_numbers(mini):
     plans = [mini.plan("none"), mini.plan(budget=192)]
     speeds = compare_plans(mini, make_scene(1).image, "What is in the picture?", plans, repeats=2)
@@ -179,13 +160,3 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     printed = capsys.readouterr().out
     assert all(name in printed for name in ("ask", "scenes", "bench", "train"))
-
-
-def test_the_speed_up_is_set_beside_what_bare_layers_would_give(tmp_path, capsys):
-    out = tmp_path / "floor.json"
-    assert main(["bench", "floor", "--budgets", "64", "--n", "3", "--json", str(out)]) == 0
-    full, small = json.loads(out.read_text())["budgets"]
-    assert full["prefill_ratio"]["median"] == full["floor_ratio"]["median"] == 1.0
-    assert small["prefill_ratio"]["median"] > 1.5 and small["floor_ratio"]["median"] > 1.5
-    assert small["flops_ratio"] > 4
-    assert "| 64 |" in capsys.readouterr().out

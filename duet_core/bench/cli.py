@@ -1,4 +1,4 @@
-"""python -m duet_core bench accuracy | speed | floor | training | state | calibrate."""
+"""python -m duet_core bench accuracy | speed | growth | training | state | calibrate."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import torch
 
 from duet_core.bench.accuracy import FULL, Sheet, contestants, read_budget, take_exam
 from duet_core.bench.calibrate import measure_prior
-from duet_core.bench.exams import Exam
-from duet_core.bench.floor import floor_table, measure_floor
+from duet_core.bench.exams import Exam, Item
+from duet_core.bench.growth import FRAMES, clips, draw_growth, growth_table, measure_growth, pictures
 from duet_core.bench.options import read_exams, read_options
+from duet_core.bench.peaks import Opened, can_measure, peak_bytes
+from duet_core.bench.race import measure_speed
 from duet_core.bench.report import Pair, Row, as_json, make_pairs, make_rows
-from duet_core.bench.speed import measure_speed, speed_table
+from duet_core.bench.speed_report import draw_speed, machine, speed_table
 from duet_core.bench.tables import accuracy_tables
 from duet_core.engine import Model, open_model
-from duet_core.plan import target_budget
+from duet_core.memory import release
+from duet_core.plan import Plan, target_budget
 
 
 def main(argv: list[str]) -> int:
@@ -27,13 +30,15 @@ def main(argv: list[str]) -> int:
     benches = {
         "accuracy": _accuracy,
         "speed": _speed,
-        "floor": _floor,
+        "growth": _growth,
         "training": _training,
         "state": _state,
         "calibrate": _calibrate,
     }
     table, report = benches[options.what](options)
     print(table)
+    if options.table:
+        options.table.write_text(table + "\n")
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
@@ -50,11 +55,9 @@ def _accuracy(options: argparse.Namespace) -> tuple[str, object]:
 def _reported(
     sheets: list[Sheet], pairs: list[Pair], options: argparse.Namespace, about: dict[str, object]
 ) -> tuple[str, object]:
-    """Write table and plot where asked for; returns the table and the whole report."""
+    """Draw a plot where asked for; returns the table and the whole report."""
     rows = make_rows(sheets)
     table = accuracy_tables(rows, pairs)
-    if options.table:
-        options.table.write_text(table + "\n")
     _plot(rows, options)
     return table, as_json(rows, pairs, options.command, about)
 
@@ -77,21 +80,48 @@ def _plot(rows: list[Row], options: argparse.Namespace) -> None:
 
 
 def _speed(options: argparse.Namespace) -> tuple[str, object]:
-    model = open_model(options.model[0], options.device, options.dtype)
-    (exam,) = read_exams(options)
-    field = contestants(model, options.methods, [FULL, *options.budgets], frames=exam.frames)
+    (exam,), opened = read_exams(options), Opened(options.model[0], options.device, options.dtype)
     item = next(exam.items(options.seed, 1))
+    plans, peaks = _plans_and_peaks(opened, exam, item, options)
+    report = measure_speed(_opened(opened), item.picture, _longest(item), plans, options.n)
+    for row, peak in zip(report["budgets"], peaks, strict=True):
+        row["peak_bytes"] = peak
+    report |= {"command": options.command, "machine": machine()}
+    if options.plot:
+        draw_speed(report, options.plot)
+    return speed_table(report), report
+
+
+def _plans_and_peaks(
+    opened: Opened, exam: Exam, item: Item, options: argparse.Namespace
+) -> tuple[dict[str, Plan], list[int | None]]:
+    """Return the plans by name and their peaks, which are taken while this process holds no model."""
+    field = contestants(_opened(opened), options.methods, [FULL, *options.budgets], frames=exam.frames)
     several = len(options.methods) > 1
     plans = {f"{one.method} {one.budget}" if several and one.budget != FULL else one.budget: one.plan for one in field}
-    report = measure_speed(model, item.picture, item.questions[0].text, plans, options.n)
-    return speed_table(report, threads=torch.get_num_threads()), report
+    release()
+    asked = opened, item.picture, _longest(item)
+    return plans, [peak_bytes(*asked, plan) if can_measure() else None for plan in plans.values()]
 
 
-def _floor(options: argparse.Namespace) -> tuple[str, object]:
-    model = open_model(options.model[0], options.device, options.dtype)
-    plans = {one.budget: one.plan for one in contestants(model, ["duet"], [FULL, *options.budgets])}
-    report = measure_floor(model, plans, options.n, options.seed)
-    return floor_table(report, threads=torch.get_num_threads()), report
+def _longest(item: Item) -> str:
+    """Return the question with the longest answer, so that there is something to decode."""
+    return max(item.questions, key=lambda question: len(question.answer)).text
+
+
+def _growth(options: argparse.Namespace) -> tuple[str, object]:
+    opened = Opened(options.model[0], options.device, options.dtype)
+    subjects = pictures(options.seed, options.sides) if options.sides else clips(options.seed, options.frames or FRAMES)
+    reductions = {name: None if name == FULL else read_budget(name)["reduction"] for name in options.budgets}
+    rows = measure_growth(_opened(opened), opened, subjects, reductions, options.n)
+    if options.plot:
+        draw_growth(rows, options.plot)
+    report = {"command": options.command, "machine": machine(), "rows": rows}
+    return growth_table(rows, threads=torch.get_num_threads()), report
+
+
+def _opened(opened: Opened) -> Model:
+    return open_model(opened.name, opened.device, opened.dtype)
 
 
 def _training(options: argparse.Namespace) -> tuple[str, object]:

@@ -14,10 +14,10 @@ from duet_core.methods import find_method, offered
 from duet_core.plan import Stages
 from duet_core.scenes import FIRST_TRAINING_SEED, STYLES
 
-BENCHES = ("accuracy", "speed", "floor", "training", "state", "calibrate")
-_DEFAULT_N = {"accuracy": 200, "speed": 15, "floor": 5, "training": 5, "state": 200, "calibrate": 200}
+BENCHES = ("accuracy", "speed", "growth", "training", "state", "calibrate")
+_DEFAULT_N = {"accuracy": 200, "speed": 15, "growth": 3, "training": 5, "state": 200, "calibrate": 200}
 _DEFAULT_MODEL = {"state": "duet-hybrid"}
-_DEFAULT_BUDGETS = {"state": "full,50%,75%,85%"}
+_DEFAULT_BUDGETS = {"state": "full,50%,75%,85%", "growth": "full,93.4%"}
 _DEFAULT_METHODS = {"accuracy": "duet,random,uniform"}
 _MOST = FEWEST * GROUP_SEEDS
 
@@ -57,11 +57,13 @@ def read_options(argv: list[str], description: str | None) -> argparse.Namespace
     parser.add_argument("--groups", type=int, default=1, help="accuracy: independent groups of scenes")
     parser.add_argument("--style", help="accuracy: sprite style of the scenes (default: the training styles)")
     parser.add_argument("--photos", type=Path, help="accuracy: folder of photographs for the exam photos")
+    parser.add_argument("--frames", help="growth: of the clips, such as 4,8,16,32,64 (the default)")
+    parser.add_argument("--sides", help="growth: pictures of so many pixels a side instead of clips, such as 336,672")
     parser.add_argument("--batch", type=int, default=4, help="training: samples in a step")
     parser.add_argument("--json", type=Path, help="write all figures here")
-    parser.add_argument("--table", type=Path, help="accuracy: write the tables (Markdown) here")
+    parser.add_argument("--table", type=Path, help="write the tables (Markdown) here")
     parser.add_argument("--out", type=Path, help="calibrate: write the prior for D2Pruner (JSON) here")
-    parser.add_argument("--plot", type=Path, help="accuracy: write a plot here (.png or .svg)")
+    parser.add_argument("--plot", type=Path, help="accuracy, speed, growth: write a plot here (.png or .svg)")
     return _checked(parser.parse_args(argv))
 
 
@@ -71,6 +73,7 @@ def _checked(options: argparse.Namespace) -> argparse.Namespace:
     options.n = _DEFAULT_N[options.what] if options.n is None else options.n
     options.methods, options.budgets = _methods(options), _split(_budgets(options))
     options.stages = _known(options.stages, get_args(Stages), "stage")
+    options.frames, options.sides = _counts("frames", options.frames), _counts("sides", options.sides)
     _check_numbers(options)
     _check_files(options)
     _check_methods(options)
@@ -96,6 +99,17 @@ def _budgets(options: argparse.Namespace) -> str:
 
 def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _counts(name: str, text: str | None) -> list[int]:
+    """Return some whole numbers from 1 on, none where nothing was given."""
+    parts = _split(text or "")
+    wrong = next(
+        (part for part in parts if not part.isdecimal() or int(part) < 1), None if parts or text is None else text
+    )
+    if wrong is not None:
+        raise DuetError(f"--{name} is {wrong!r}; give whole numbers from 1 on with commas between them.")
+    return [int(part) for part in parts]
 
 
 def _check_numbers(options: argparse.Namespace) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
 
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model, Picture
@@ -48,14 +45,15 @@ def compare_plans(
     """
     rounds = [[_once(model, picture, question, plan) for plan in plans] for _ in range(warm_up + repeats)][warm_up:]
     costs = [[row[number] for row in rounds] for number in range(len(plans))]
-    return [_summary(plan, own, costs[0]) for plan, own in zip(plans, costs, strict=True)]
+    return [summed_up(plan, own, costs[0]) for plan, own in zip(plans, costs, strict=True)]
 
 
 def _once(model: Model, picture: Picture | Encoded, question: str, plan: Plan) -> Cost:
     return model.ask(picture, question, plan, max_new_tokens=4).cost
 
 
-def _summary(plan: Plan, own: list[Cost], first: list[Cost]) -> PlanSpeed:
+def summed_up(plan: Plan, own: Sequence[Cost], first: Sequence[Cost]) -> PlanSpeed:
+    """Return the figures of one plan's runs, each paired with the run of the first plan in the same round."""
     decode = [cost.decode_ms for cost in own if cost.decode_ms is not None]
     return PlanSpeed(
         plan=plan,
@@ -69,75 +67,3 @@ def _summary(plan: Plan, own: list[Cost], first: list[Cost]) -> PlanSpeed:
         flops=own[0].prefill_flops,
         kv_bytes=own[0].kv_bytes,
     )
-
-
-def measure_speed(
-    model: Model, picture: Picture, question: str, plans: Mapping[str, Plan], repeats: int
-) -> dict[str, object]:
-    """Time plans by name on one picture or clip, the first of them the one to compare with, and our loop itself."""
-    speeds = compare_plans(model, picture, question, list(plans.values()), repeats)
-    full = speeds[0]
-    return {
-        "against_generate": _against_generate(model, picture, question, repeats).to_json(),
-        "budgets": [
-            {
-                "budget": name,
-                **speed.to_json(),
-                "flops_ratio": round(full.flops / speed.flops, 3),
-                "selection_share": round(speed.select_ms.median / full.prefill_ms.median, 4),
-            }
-            for name, speed in zip(plans, speeds, strict=True)
-        ],
-    }
-
-
-def _against_generate(model: Model, picture: Picture, question: str, repeats: int) -> Spread:
-    """Return our loop's time with nothing dropped over transformers' own `generate`, same inputs, in turns."""
-    inputs = model.inputs(picture, question)
-    with torch.inference_mode():
-
-        def theirs() -> None:
-            model.backbone.model.generate(**inputs, max_new_tokens=48, do_sample=False)
-
-        def ours() -> None:
-            model.generate(inputs, model.plan("none"), 48)
-
-        theirs()  # both warm up
-        ours()
-        return Spread.of([_seconds(ours) / _seconds(theirs) for _ in range(repeats)])
-
-
-def _seconds(work: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - begin
-
-
-def speed_table(report: dict, threads: int) -> str:
-    """Return the report as Markdown: ratios first, since absolute times are this machine's."""
-    loop = report["against_generate"]
-    lines = [
-        f"Nothing dropped, our loop against transformers' generate: {loop['median']:.2f}x the time"
-        f" ({loop['low']:.2f} to {loop['high']:.2f}, {loop['runs']} pairs, {threads} threads).",
-        "",
-        "| budget | prefill faster | FLOPs fewer | first token sooner | selection / full prefill | prefill ms |",
-        "|---|---|---|---|---|---|",
-    ]
-    return "\n".join(lines + [_speed_line(row) for row in report["budgets"]])
-
-
-def _speed_line(row: dict) -> str:
-    def times(spread: dict) -> str:
-        return f"{spread['median']:.2f}x ({spread['low']:.2f} to {spread['high']:.2f})"
-
-    cells = [
-        str(row["budget"]),
-        times(row["prefill_ratio"]),
-        f"{row['flops_ratio']:.2f}x",
-        times(row["first_token_ratio"]),
-        f"{100 * row['selection_share']:.1f} %",
-        f"{row['prefill_ms']['median']:.1f}",
-    ]
-    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,115 @@
+"""The speed bench in words and in a picture: ratios first, since absolute times are one machine's."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_COLUMNS = {
+    "budget": lambda row: row["budget"],
+    "prefill faster": lambda row: _times(row["prefill_ratio"]),
+    "FLOPs fewer": lambda row: f"{row['flops_ratio']:.2f}x",
+    "bare layers faster": lambda row: _times(row["floor_ratio"]),
+    "prefill / bare layers": lambda row: _times(row["over_floor"]),
+    "with selection": lambda row: _times(row["with_selection_over_floor"]),
+    "selection / full prefill": lambda row: f"{100 * row['selection_share']['median']:.1f} %",
+    "first token sooner": lambda row: _times(row["first_token_ratio"]),
+    "second question / first, all tokens": lambda row: _times(row["again_over_full"]),
+}
+_MACHINE = {
+    "budget": lambda row: row["budget"],
+    "encode": lambda row: _ms(row["encode_ms"]),
+    "selection": lambda row: _ms(row["select_ms"]),
+    "prefill": lambda row: _ms(row["prefill_ms"]),
+    "first token": lambda row: _ms(row["first_token_ms"]),
+    "per further token": lambda row: _ms(row["decode_ms"]),
+    "TFLOPs": lambda row: f"{row['flops'] / 1e12:.3f}",
+    "KV cache": lambda row: f"{row['kv_bytes'] / 1e6:.1f} MB",
+    "peak memory": lambda row: "not told" if row.get("peak_bytes") is None else f"{row['peak_bytes'] / 1e6:.0f} MB",
+}
+
+
+def machine() -> dict[str, Any]:
+    """Return what a figure depends on: processor or GPU, threads, and the versions that ran."""
+    names = [line.split(":")[1].strip() for line in _cpu_lines() if line.startswith("model name")]
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "processor": gpu or (names[0] if names else platform.processor() or platform.machine()),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _cpu_lines() -> list[str]:
+    return _CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else []
+
+
+def speed_table(report: Mapping[str, Any]) -> str:
+    """Return the report as Markdown."""
+    about = report["machine"]
+    lines = [_against(many, own) for many, own in report["against_generate"].items()]
+    lines += [
+        "",
+        *_table(_COLUMNS, report["budgets"]),
+        "",
+        "What they are ratios of, milliseconds on this machine:",
+        "",
+    ]
+    lines += [*_table(_MACHINE, report["budgets"]), ""]
+    lines.append(", ".join(f"{name} {value}" for name, value in about.items()))
+    return "\n".join(lines)
+
+
+def _against(batch: str, own: Mapping[str, Any]) -> str:
+    decode = f", decode {_times(own['decode'])}" if "decode" in own else ""
+    return (
+        f"Nothing dropped, our loop against transformers' generate, batch {batch}: prefill with the encoder"
+        f" {_times(own['prefill'])}{decode} of its time, {own['new_tokens']} new tokens,"
+        f" {own['prefill']['runs']} pairs."
+    )
+
+
+def _table(columns: Mapping[str, Any], rows: list[dict[str, Any]]) -> list[str]:
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    return lines + ["| " + " | ".join(cell(row) for cell in columns.values()) + " |" for row in rows]
+
+
+def _times(spread: Mapping[str, float]) -> str:
+    return f"{spread['median']:.2f}x ({spread['low']:.2f} to {spread['high']:.2f})"
+
+
+def _ms(spread: Mapping[str, float] | None) -> str:
+    return "" if spread is None else f"{spread['median']:.1f}"
+
+
+def draw_speed(report: Mapping[str, Any], path: Path) -> None:
+    """Write a plot: per budget how much faster the prefill was, beside the FLOPs and the bare layers."""
+    from matplotlib.figure import Figure  # here, because only a plot needs matplotlib
+
+    rows = report["budgets"]
+    figure = Figure(figsize=(1.6 + 0.9 * len(rows), 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(rows))
+    axes.bar(
+        [at - 0.2 for at in places], [row["prefill_ratio"]["median"] for row in rows], 0.4, yerr=_bars(rows), capsize=3
+    )
+    axes.bar([at + 0.2 for at in places], [row["floor_ratio"]["median"] for row in rows], 0.4, alpha=0.6)
+    axes.plot(places, [row["flops_ratio"] for row in rows], "k_", markersize=24)
+    axes.legend(["FLOPs fewer", "prefill faster", "bare layers faster"], fontsize="small")
+    axes.set_xticks(list(places), [row["budget"] for row in rows], rotation=30 if len(rows) > 6 else 0)
+    axes.set(xlabel="budget", ylabel="times all tokens")
+    axes.grid(alpha=0.3, axis="y")
+    figure.savefig(path, dpi=150, metadata={"Title": "Prefill against FLOPs and bare layers"})
+
+
+def _bars(rows: list[dict[str, Any]]) -> list[list[float]]:
+    spreads = [row["prefill_ratio"] for row in rows]
+    return [[s["median"] - s["low"] for s in spreads], [s["high"] - s["median"] for s in spreads]]
