@@ -1,7 +1,8 @@
 """Writes a checkpoint of a published geometry with random weights, for benches where no weights can be downloaded.
 
-`python scripts/make_random_model.py llava-1.5-7b FOLDER`: 14 GB in bf16, written shard by shard. Its tokenizer and
-processor are the bundled model's; its answers are noise.
+`python scripts/make_random_model.py llava-1.5-7b FOLDER`: 14 GB in bf16, written shard by shard; llava-next-mini: the
+bundled model's widths in a model that cuts large pictures into crops. Tokenizers are the bundled model's; answers are
+noise.
 """
 
 from __future__ import annotations
@@ -11,10 +12,22 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaNextConfig,
+    LlavaNextForConditionalGeneration,
+    LlavaNextImageProcessorPil,
+    LlavaNextProcessor,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -32,7 +45,23 @@ LLAVA_7B = LlavaConfig(
     ),
     vision_feature_layer=-2,
 )  # fmt: skip
-GEOMETRIES = {"llava-1.5-7b": LLAVA_7B}
+_EDGE = 336
+PINPOINTS = [[_EDGE * rows, _EDGE * cols] for rows, cols in ((1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 3))]
+NEXT_MINI = LlavaNextConfig(
+    vision_config=CLIPVisionConfig(
+        hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=6, image_size=_EDGE,
+        patch_size=14, projection_dim=192, hidden_act="gelu",
+    ),
+    text_config=LlamaConfig(
+        hidden_size=256, intermediate_size=512, num_hidden_layers=8, num_attention_heads=4, vocab_size=2048,
+        max_position_embeddings=8192, bos_token_id=1, eos_token_id=2,
+    ),
+    vision_feature_layer=-2, image_grid_pinpoints=PINPOINTS,
+)  # fmt: skip
+GEOMETRIES = {
+    "llava-1.5-7b": (LLAVA_7B, LlavaForConditionalGeneration),
+    "llava-next-mini": (NEXT_MINI, LlavaNextForConditionalGeneration),
+}
 _SHARD = 2 * 1024**3  # bytes
 
 
@@ -43,19 +72,34 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    processor = load_processor(str(BUNDLED / "duet-mini"))
+    config, build = GEOMETRIES[given.geometry]
+    processor = processor_for(config)
     processor.save_pretrained(given.out)
-    config = GEOMETRIES[given.geometry]
     config.image_token_index = config.image_token_id = processor.tokenizer.convert_tokens_to_ids("<image>")
+    config.text_config.vocab_size = max(config.text_config.vocab_size, len(processor.tokenizer))
     config.dtype = torch.bfloat16
     with torch.device("meta"):
-        model = LlavaForConditionalGeneration(config)
+        model = build(config)
     model.config.save_pretrained(given.out)
     model.generation_config.save_pretrained(given.out)
     write(model, given.out)
 
 
-def write(model: LlavaForConditionalGeneration, out: Path) -> None:
+def processor_for(config: PretrainedConfig) -> Any:
+    """Return the bundled model's processor, its pictures cut up where the model takes crops."""
+    own = load_processor(str(BUNDLED / "duet-mini"))
+    if not hasattr(config, "image_grid_pinpoints"):
+        return own
+    images = LlavaNextImageProcessorPil(
+        size={"shortest_edge": _EDGE}, crop_size={"height": _EDGE, "width": _EDGE}, image_grid_pinpoints=PINPOINTS
+    )
+    return LlavaNextProcessor(
+        images, own.tokenizer, patch_size=14, vision_feature_select_strategy="default", num_additional_image_tokens=1,
+        chat_template=own.chat_template,
+    )  # fmt: skip
+
+
+def write(model: PreTrainedModel, out: Path) -> None:
     """Draw every weight anew and write shards with their index."""
     torch.manual_seed(0)
     where: dict[str, str] = {}
@@ -70,7 +114,7 @@ def write(model: LlavaForConditionalGeneration, out: Path) -> None:
     (out / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def in_shards(model: LlavaForConditionalGeneration) -> Iterator[list[str]]:
+def in_shards(model: PreTrainedModel) -> Iterator[list[str]]:
     """Yield the names of the weights, at most `_SHARD` bytes together."""
     names: list[str] = []
     held = 0

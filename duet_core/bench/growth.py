@@ -84,7 +84,7 @@ def _row(
     subject: Subject, tokens: int, name: str, own: Sequence[Cost], rounds: Sequence[Sequence[Cost]]
 ) -> dict[str, Any]:
     spent = [cost.prefill_ms + cost.select_ms for cost in own]
-    first = [costs[0].prefill_ms for costs in rounds]
+    first = [costs[0].prefill_ms + costs[0].select_ms for costs in rounds]
     return {
         subject.kind: subject.size,
         "tokens": tokens,
