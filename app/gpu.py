@@ -14,12 +14,13 @@ from app.faults import told
 from app.film import Film
 from app.invigilator import invigilate
 from app.job import Answered, Event, Job, Measured, Phase, Piece, Side
+from app.patience import within
 from app.series import Ask, Begun, Ended, Failed, Outcome, Said, Series
 from app.settings import Settings
 from app.shelf import Downloading, Shelf
 from app.sitting import Sitting, SittingEvent
 from app.zerogpu import ON_ZERO_GPU, on_device
-from duet_core.bench.speed import compare_plans
+from duet_core.bench.speed import compare_in_turns
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model
 from duet_core.errors import DuetError, PlanError
@@ -76,6 +77,10 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
     model = yield from _take(job.model, settings)
     if job.exact:
         job.exact.check(model.layers)
+    yield from within(_run(model, job, settings), settings.run_seconds)
+
+
+def _run(model: Model, job: Job, settings: Settings) -> Generator[Event, None, None]:
     with _running:
         yield Phase("encoding")
         encoded = model.encode(job.subject)
@@ -90,8 +95,7 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
             return
         yield Phase("measuring")
         repeats = affordable_repeats(costs, settings.repeats)
-        speeds = compare_plans(model, job.subject, job.question, [full, reduced], repeats=repeats)
-        yield Measured(*speeds)
+        yield (yield from _measured(model, job, [full, reduced], repeats))
 
 
 def _take(name: str, settings: Settings) -> Generator[Phase | Downloading, None, Model]:
@@ -122,6 +126,17 @@ def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) ->
     return event
 
 
+def _measured(model: Model, job: Job, plans: list[Plan], repeats: int) -> Generator[Event, None, Measured]:
+    """Time both plans in turn; there is a moment to stop after each run."""
+    turns = compare_in_turns(model, job.subject, job.question, plans, repeats)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return Measured(*end.value)
+        yield Phase("measuring")
+
+
 def affordable_repeats(costs: list[Cost], wanted: int) -> int:
     """Return how many interleaved runs fit into the time a visitor may wait, at least one."""
     seconds = sum(cost.first_token_ms for cost in costs) / 1000
@@ -132,6 +147,10 @@ def affordable_repeats(costs: list[Cost], wanted: int) -> int:
 def run_series(job: Series, settings: Settings) -> Iterator[SeriesEvent]:
     """Encode once and give one answer after the other; one that fails leaves the others their turn."""
     model = yield from _take(job.model, settings)
+    yield from within(_run_series(model, job), settings.run_seconds)
+
+
+def _run_series(model: Model, job: Series) -> Generator[SeriesEvent, None, None]:
     with _running:
         yield Phase("encoding")
         encoded, done = model.encode(job.subject), list[Outcome]()
