@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test lint format bench scenes clean install browser space
+.PHONY: seal run test lint format bench scenes clean install browser space
 
 install: $(STAMP)
 
@@ -40,3 +40,6 @@ bench: install
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+seal: install
+	$(BIN)/python -m app.seals

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -12,6 +13,8 @@ from app import gpu
 from app.asking import compare_series, make_job, sweep_series
 from app.budgets import came_back, smallest
 from app.clips import Choice, SafeClip, open_clip
+from app.events import MODEL
+from app.fairness import nobody_waits
 from app.faults import told
 from app.film import Subject
 from app.media import SafePicture, open_picture
@@ -19,7 +22,14 @@ from app.play import Play
 from app.series import Ended, Failed, Outcome, Series, tried
 from app.settings import Settings
 from app.standings import point_json, row_json
+from duet_core.errors import DuetError
 from duet_core.scenes.actors import FRAMES
+
+T = TypeVar("T")
+
+
+class CallerLeft(DuetError):  # noqa: N818  nobody will read it
+    """Whoever asked does not wait any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +72,7 @@ class Api:
         """
 
         def read() -> Subject:
-            return open_clip(clip, Choice.of(frames, "uniform", ""), self.settings)
+            return open_clip(clip, Choice.of(frames, "uniform", "", self.settings), self.settings)
 
         return self._answer(read, question, reduction, method, model)
 
@@ -116,7 +126,7 @@ class Api:
     def _outcomes(self, make: Callable[[], Series]) -> list[Outcome]:
         """Run a series; every error of the whole leaves as one of our sentences."""
         try:
-            events = gpu.run_series(make(), self.settings)
+            events = _while_awaited(gpu.run_series(make(), self.settings))
             return [event for event in events if isinstance(event, Ended | Failed)]
         except Exception as error:
             raise gr.Error(told(error), print_exception=False) from error
@@ -126,11 +136,20 @@ class Api:
         try:
             job = make_job(self.settings, read(), *asked, measure=False)
             play = Play(job, None)
-            for event in gpu.run(job, self.settings):
+            for event in _while_awaited(gpu.run(job, self.settings)):
                 play.take(event)
         except Exception as error:
             raise gr.Error(told(error), print_exception=False) from error
         return play.to_json()
+
+
+def _while_awaited(events: Iterator[T]) -> Iterator[T]:
+    """Pass a run's events on; end it where the caller has left, for nobody else would."""
+    with closing(events):  # type: ignore[type-var]
+        for event in events:
+            if nobody_waits():
+                raise CallerLeft
+            yield event
 
 
 def add_api(settings: Settings) -> None:
@@ -139,7 +158,6 @@ def add_api(settings: Settings) -> None:
     Those of the page have limits that would answer in other words.
     """
     api = Api(settings)
-    shared: dict[str, Any] = {"concurrency_id": "gpu", "concurrency_limit": 1}
     picture = SafePicture(label="picture", type="filepath", image_mode=None, visible=False)
     clip = SafeClip(label="clip", visible=False)
     frames = gr.Number(FRAMES, label="frames", visible=False)
@@ -152,7 +170,7 @@ def add_api(settings: Settings) -> None:
         (api.compare, "compare", [picture, question, reduction, methods, model]),
         (api.sweep, "sweep", [picture, question, method, model]),
     ):
-        gr.Button(visible=False).click(answer, inputs, gr.JSON(label="answer", visible=False), api_name=name, **shared)
+        gr.Button(visible=False).click(answer, inputs, gr.JSON(label="answer", visible=False), api_name=name, **MODEL)
 
 
 def _asked(settings: Settings) -> list[Any]:

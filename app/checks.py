@@ -8,7 +8,8 @@ from pathlib import Path
 
 from app import messages, rack
 from app.settings import Settings
-from duet_core.errors import ModelNotFound, PlanError, QuestionError
+from duet_core.clips import FEWEST
+from duet_core.errors import ClipError, ModelNotFound, PlanError, QuestionError
 
 MOST_REDUCTION = 95
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -30,6 +31,14 @@ def check_reduction(percent: object) -> float:
     if not known or not 0 <= percent <= MOST_REDUCTION:  # type: ignore[operator]
         raise PlanError(messages.reduction_out_of_range(percent))
     return percent / 100  # type: ignore[operator]
+
+
+def check_frames(count: object, settings: Settings) -> int:
+    """Return how many frames of a clip to look at, or raise a ClipError before any of them is read."""
+    known = isinstance(count, int | float) and not isinstance(count, bool) and math.isfinite(count)
+    if not known or count != int(count) or not FEWEST <= count <= settings.clip_frames:  # type: ignore[operator,call-overload]
+        raise ClipError(messages.not_a_frame_count(count, settings.clip_frames))
+    return int(count)  # type: ignore[call-overload]
 
 
 def check_method(name: str | None) -> str:

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.data_classes import FileData
 
 from app import messages
+from app.checks import check_frames
 from app.film import Film
 from app.media import confined
 from app.settings import Settings
@@ -39,13 +40,12 @@ class Choice:
     times: str = ""
 
     @classmethod
-    def of(cls, count: object, rule: object, times: object) -> Choice:
+    def of(cls, count: object, rule: object, times: object, settings: Settings) -> Choice:
         """Read what the page or a caller sent; a ClipError says what cannot be."""
-        if isinstance(count, bool) or not isinstance(count, int | float) or count != int(count):
-            raise ClipError(messages.not_a_frame_count(count))
-        if rule not in {*RULES, *RULES.values()}:
-            raise ClipError(messages.unknown_frame_rule(str(rule), tuple(RULES)))
-        return cls(int(count), RULES.get(str(rule), str(rule)), str(times or ""))  # type: ignore[arg-type]
+        number = check_frames(count, settings)
+        if str(rule) not in {*RULES, *RULES.values()}:
+            raise ClipError(messages.unknown_frame_rule(str(rule)[:40], tuple(RULES)))
+        return cls(number, RULES.get(str(rule), str(rule)), str(times or ""))  # type: ignore[arg-type]
 
 
 def open_clip(
@@ -56,8 +56,8 @@ def open_clip(
         raise ClipError(messages.NO_CLIP)
     if not Path(path).is_file():
         raise ClipError(messages.CLIP_GONE)
-    clip = read_clip(Path(path), limits(settings), on_progress)
     times = parse_times(choice.times) if choice.rule == "times" else ()
+    clip = read_clip(Path(path), limits(settings), on_progress)
     chosen = choose_frames(clip, choice.count, choice.rule, times)
     return Film(tuple(clip.frames[k] for k in chosen), seconds_of(clip, chosen))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,12 +14,14 @@ from app.faults import told
 from app.film import Film
 from app.invigilator import invigilate
 from app.job import Answered, Event, Job, Measured, Phase, Piece, Side
+from app.patience import within
+from app.recent import Kept, Recent
 from app.series import Ask, Begun, Ended, Failed, Outcome, Said, Series
 from app.settings import Settings
 from app.shelf import Downloading, Shelf
 from app.sitting import Sitting, SittingEvent
 from app.zerogpu import ON_ZERO_GPU, on_device
-from duet_core.bench.speed import compare_plans
+from duet_core.bench.speed import compare_in_turns
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model
 from duet_core.errors import DuetError, PlanError
@@ -27,6 +29,7 @@ from duet_core.plan import Plan, Size
 
 SeriesEvent = Phase | Downloading | Begun | Said | Ended | Failed
 _shelf, _running = Shelf(), threading.Lock()
+_recent = Recent()  # under the lock
 
 
 def opened(name: str, settings: Settings) -> Model:
@@ -76,22 +79,24 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
     model = yield from _take(job.model, settings)
     if job.exact:
         job.exact.check(model.layers)
+    yield from within(_run(model, job, settings), settings.run_seconds)
+
+
+def _run(model: Model, job: Job, settings: Settings) -> Generator[Event, None, None]:
     with _running:
         yield Phase("encoding")
-        encoded = model.encode(job.subject)
+        kept = _recent.take(model, job.subject)
         full = Plan(method="none")
-        reduced = job.exact or model.plan(job.method, reduction=job.reduction, encoded=encoded)
-        costs: list[Cost] = []
-        sides: tuple[tuple[Side, Plan], ...] = (("full", full), ("reduced", reduced))
-        for side, plan in sides:
-            yield Phase(side)
-            costs.append((yield from _answer(model, encoded, job, side, plan)))
+        reduced = job.exact or model.plan(job.method, reduction=job.reduction, encoded=kept.encoded)
+        yield Phase("full")
+        costs = [(yield from _answer_in_full(model, kept, job))]
+        yield Phase("reduced")
+        costs.append((yield from _answer(model, kept.encoded, job, "reduced", reduced)))
         if not job.measure:
             return
         yield Phase("measuring")
         repeats = affordable_repeats(costs, settings.repeats)
-        speeds = compare_plans(model, job.subject, job.question, [full, reduced], repeats=repeats)
-        yield Measured(*speeds)
+        yield (yield from _measured(model, job, [full, reduced], repeats))
 
 
 def _take(name: str, settings: Settings) -> Generator[Phase | Downloading, None, Model]:
@@ -99,6 +104,26 @@ def _take(name: str, settings: Settings) -> Generator[Phase | Downloading, None,
     if not _shelf.get(name):
         yield Phase("opening")
     return (yield from _shelf.take(name, settings))
+
+
+def _answer_in_full(model: Model, kept: Kept, job: Job) -> Generator[Event, None, Cost]:
+    """Stream the answer with all tokens, or tell it again where it was given before; return its cost."""
+    asked = job.question, job.new_tokens
+    if told := kept.answers.get(asked):
+        yield from told
+        return _cost(told)
+    heard: list[Event] = []
+    with closing(_answer(model, kept.encoded, job, "full", Plan(method="none"))) as events:
+        for event in events:
+            heard.append(event)
+            yield event
+    kept.keep(asked, tuple(heard))
+    return _cost(heard)
+
+
+def _cost(told: Sequence[Event]) -> Cost:
+    """Return the cost of a whole answer, which its last event tells."""
+    return next(event.cost for event in reversed(told) if isinstance(event, Answered))
 
 
 def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) -> Generator[Event, None, Cost]:
@@ -122,6 +147,17 @@ def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) ->
     return event
 
 
+def _measured(model: Model, job: Job, plans: list[Plan], repeats: int) -> Generator[Event, None, Measured]:
+    """Time both plans in turn; there is a moment to stop after each run."""
+    turns = compare_in_turns(model, job.subject, job.question, plans, repeats)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return Measured(*end.value)
+        yield Phase("measuring")
+
+
 def affordable_repeats(costs: list[Cost], wanted: int) -> int:
     """Return how many interleaved runs fit into the time a visitor may wait, at least one."""
     seconds = sum(cost.first_token_ms for cost in costs) / 1000
@@ -132,9 +168,13 @@ def affordable_repeats(costs: list[Cost], wanted: int) -> int:
 def run_series(job: Series, settings: Settings) -> Iterator[SeriesEvent]:
     """Encode once and give one answer after the other; one that fails leaves the others their turn."""
     model = yield from _take(job.model, settings)
+    yield from within(_run_series(model, job), settings.run_seconds)
+
+
+def _run_series(model: Model, job: Series) -> Generator[SeriesEvent, None, None]:
     with _running:
         yield Phase("encoding")
-        encoded, done = model.encode(job.subject), list[Outcome]()
+        encoded, done = _recent.take(model, job.subject).encoded, list[Outcome]()
         while ask := job.following(done):
             done.append((yield from _outcome(model, encoded, job, ask, len(done))))
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app import gpu, messages, overlay_clip, screens, views
 from app.asking import make_job
-from app.checks import MOST_REDUCTION, check_method
+from app.checks import MOST_REDUCTION, check_frames, check_method
 from app.clips import Choice, open_clip
 from app.faults import told
 from app.film import Subject
@@ -110,7 +110,7 @@ class Desk:
         """Look at a new clip at once: its chosen frames, hint, three suggestions, and a notice if it cannot be used."""
         film, notice = None, ""
         try:
-            choice = Choice.of(count, rule, times)
+            choice = Choice.of(count, rule, times, self.settings)
             film = open_clip(path, choice, self.settings, lambda share: progress(share)) if path else None
         except DuetError as error:
             notice = messages.sentence(error)
@@ -141,7 +141,7 @@ class Desk:
 
     def _size(self, model: str | None, medium: str, count: float) -> Size | None:
         """The size of a model for what is asked about, if it is known without opening it."""
-        frames = int(count) if medium == CLIP else None
+        frames = check_frames(count, self.settings) if medium == CLIP else None
         known = gpu.size_of(model or "", frames)
         return known or (replace(self.gallery.size, frames=frames or 1) if model == self.gallery.model else None)
 
@@ -207,4 +207,4 @@ class Desk:
         """Open what the open tab holds."""
         if given.medium != CLIP:
             return open_picture(given.picture, self.settings)
-        return open_clip(given.clip, Choice.of(given.count, given.rule, given.times), self.settings)
+        return open_clip(given.clip, Choice.of(given.count, given.rule, given.times, self.settings), self.settings)

@@ -21,7 +21,7 @@ from app.rack import menu
 from app.render import data_url
 from app.settings import Settings
 from app.slider import slider_rows
-from duet_core.clips import FEWEST, MOST
+from duet_core.clips import FEWEST
 from duet_core.plan import Queries
 from duet_core.scenes.actors import FRAMES
 
@@ -158,7 +158,16 @@ def _clip_side(desk: Desk) -> tuple[SafeClip, tuple[gr.Slider, gr.Dropdown, gr.T
     strip, hint = html(elem_id="frames"), html(elem_id="clip-hint")
     examples = _buttons(views.example_buttons(map(_thumb, desk.gallery.clips), "clip-example"), elem_id="clip-examples")
     with gr.Row(elem_id="frame-choice"):
-        count = gr.Slider(FEWEST, MOST, FRAMES, step=1, label="Frames", elem_id="count", min_width=120, buttons=[])
+        count = gr.Slider(
+            FEWEST,
+            desk.settings.clip_frames,
+            FRAMES,
+            step=1,
+            label="Frames",
+            elem_id="count",
+            min_width=120,
+            buttons=[],
+        )
         rule = gr.Dropdown(list(RULES), value=next(iter(RULES)), label="Which frames", elem_id="rule", min_width=130)
     times = gr.Textbox(
         label="Times", info="For “At these times”: seconds or minutes, such as 0.5, 2, 1:03.", elem_id="times",

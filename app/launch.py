@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from app.gate import Gate
 from app.patchmap import ASSETS
 from app.settings import Settings
 from app.theme import theme
@@ -14,7 +16,8 @@ from app.theme import theme
 def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
     """Launch with the house's options; host and port come from GRADIO_SERVER_NAME and GRADIO_SERVER_PORT."""
     return page.launch(
-        max_file_size=f"{max(settings.picture_mb, settings.clip_mb)}mb",
+        max_file_size=settings.file_bytes,
+        app_kwargs={"middleware": [Middleware(Gate, settings=settings)]},
         run_history=False,
         enable_monitoring=False,
         show_error=False,

@@ -13,6 +13,8 @@ from gradio.utils import get_upload_folder
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app import messages
+from app.fairness import FairQueue
+from app.faults import told
 from app.settings import Settings
 from duet_core.errors import PictureError
 from duet_core.pictures import to_rgb
@@ -43,7 +45,24 @@ def confined(given: str | None, refusal: str) -> str:
 
 
 class SafePage(gr.Blocks):
-    """A page that refuses in our words what it cannot read: Gradio's own refusals reach a caller without any text."""
+    """A page whose every refusal and fault is one of our sentences: Gradio's own reach a caller without any text."""
+
+    def queue_fairly(self, settings: Settings) -> None:
+        """Take our queue in place of Gradio's own."""
+        self.queue(default_concurrency_limit=1)
+        self._queue = FairQueue(
+            settings, live_updates=True, concurrency_count=self.max_threads, update_intervals=1, blocks=self,
+            default_concurrency_limit=1,
+        )  # fmt: skip
+
+    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Run one event, or raise an error with one of our sentences; no other error leaves a handler."""
+        try:
+            return await super().process_api(*args, **kwargs)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(told(error), print_exception=False) from error
 
     async def preprocess_data(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Turn posted values into arguments, or raise an error with one of our sentences."""

@@ -16,6 +16,13 @@ UNREADABLE = "The request holds a value of the wrong kind: compare it with the A
 NOT_A_PICTURE = "This file is not a PNG, JPEG or WebP picture: save it as one of these and upload it again."
 BROKEN_PICTURE = "This picture is cut off or damaged and cannot be read: export it again and upload the new file."
 FAILED = "Something went wrong on our side; the page still works, so please ask again."
+OUT_OF_MEMORY = (
+    "This machine ran out of memory over your request: take a smaller model, fewer frames or a higher reduction, and"
+    " ask again."
+)
+DISK_FULL = "The disk of this server is full, so your file could not be kept: try again in half an hour."
+UPLOADS_FULL = "The place for uploads is full, and they are deleted after half an hour: try again later."
+NO_SUCH_PAGE = 'There is nothing at this address: the page is at / and its API is described under "Use via API".'
 STOPPED = "Stopped: the answers so far stay on the page."
 STOPPED_SERIES = "Stopped: what is finished stays on the page."
 COMPARE_INTRO = (
@@ -114,9 +121,39 @@ def picture_too_small(width: int, height: int, shortest: int) -> str:
     )
 
 
-def not_a_frame_count(value: object) -> str:
-    """The number of frames is no number."""
-    return f"The number of frames is {value!r} and must be a whole number from {FEWEST} to {MOST}: correct it."
+def not_a_frame_count(value: object, most: int = MOST) -> str:
+    """The number of frames is no number, or out of range."""
+    return f"The number of frames is {shortened(value)} and must be a whole number from {FEWEST} to {most}: correct it."
+
+
+def run_too_long(seconds: float) -> str:
+    """A run took more time than a visitor may have the model for."""
+    return (
+        f"This took longer than the {seconds:,.0f} seconds that one request may take here, so it was ended: take a"
+        " smaller model, fewer frames or shorter answers."
+    )
+
+
+def queue_full(limit: int) -> str:
+    """As many runs are waiting as may wait."""
+    return f"There are already {limit} runs waiting, which is the limit: try again in a minute."
+
+
+def one_at_a_time(limit: int) -> str:
+    """A visitor's own earlier run is not over."""
+    runs = "another run of yours is" if limit == 1 else f"{limit} runs of yours are"
+    return f"{runs.capitalize()} still waiting or going on: wait for it, or press Stop there, then ask again."
+
+
+def request_too_large(limit: float) -> str:
+    """A request has more bytes than any that the page or a client of the API would send."""
+    return f"This request is larger than the {limit:,.1f} MB allowed: send less, and files by uploading them."
+
+
+def shortened(value: object, longest: int = 60) -> str:
+    """Quote a value that somebody sent, cut short."""
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def unknown_frame_rule(name: str, known: tuple[str, ...]) -> str:
@@ -131,7 +168,7 @@ def question_too_long(length: int, limit: int) -> str:
 
 def reduction_out_of_range(value: object) -> str:
     """The reduction is no percentage that a plan can have."""
-    return f"The reduction is {value} and must be a percentage from 0 to 95: move it into that range."
+    return f"The reduction is {shortened(value)} and must be a percentage from 0 to 95: move it into that range."
 
 
 def unknown_method(name: str, known: tuple[str, ...]) -> str:
@@ -152,7 +189,7 @@ def not_numbers(name: str, text: str, example: str) -> str:
 
 def not_a_count(name: str, value: object, least: int) -> str:
     """A field of the exact numbers is empty or below its least value."""
-    return f"The {name} field holds {value!r} and must be a whole number from {least} on: correct it."
+    return f"The {name} field holds {shortened(value)} and must be a whole number from {least} on: correct it."
 
 
 def not_method_names(value: object) -> str:

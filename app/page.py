@@ -30,7 +30,9 @@ and whether the answer and the clock care.</p></header>"""
 def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
     """Return the whole page, ready to launch."""
     desk = Desk(settings, gallery)
-    with SafePage(title="DUET Lens", fill_width=True, delete_cache=(600, 1800), analytics_enabled=False) as page:
+    with SafePage(
+        title="DUET Lens", fill_width=True, delete_cache=(60, 60 * settings.keep_minutes), analytics_enabled=False
+    ) as page:
         html(HEADER, elem_id="masthead")
         from_link = html(elem_id="link-notice", elem_classes="maybe")
         last = gr.State(desk.recorded_run(gallery.examples[0]))
@@ -50,7 +52,7 @@ def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
         _wire_uploads(desk, given, beside)
         _wire_slider(desk, given, beside)
         add_api(settings)
-    page.queue(max_size=settings.queue, default_concurrency_limit=1)
+    page.queue_fairly(settings)
     return page
 
 

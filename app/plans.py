@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 from app import messages
@@ -22,6 +23,7 @@ class Exact:
     queries: str
 
 
+_MOST, _MOST_LAYERS = 1_000_000, 200  # more than any model has tokens or layers
 EXACT_FIELDS = tuple(field.name for field in fields(Exact))
 
 
@@ -57,17 +59,21 @@ def exact_plan(method: str, exact: Exact) -> Plan:
 
 
 def _count(name: str, value: float | None, least: int) -> int:
-    if value is None or value != int(value) or value < least:
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not known or value != int(value) or not least <= value <= _MOST:  # type: ignore[arg-type,operator]
         raise PlanError(messages.not_a_count(name, value, least))
-    return int(value)
+    return int(value)  # type: ignore[arg-type]
 
 
 def _numbers(name: str, text: str, example: str) -> list[float]:
-    parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+    parts = [part.strip() for part in str(text or "").split(",") if part.strip()]
     try:
-        return [float(part) for part in parts]
-    except ValueError as error:
-        raise PlanError(messages.not_numbers(name, text[:60], example)) from error
+        numbers = [float(part) for part in parts[:_MOST_LAYERS]]
+    except ValueError:
+        numbers = [math.nan]
+    if len(parts) > _MOST_LAYERS or not all(abs(number) <= _MOST for number in numbers):
+        raise PlanError(messages.not_numbers(name, str(text)[:60], example))
+    return numbers
 
 
 def average_tokens(plan: Plan, size: Size) -> float:

@@ -7,18 +7,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from app.film import Subject, key_of
-from app.job import Answered
+from app.job import Event
 from duet_core.engine import Encoded, Model
 
 _PICTURES, _ANSWERS = 4, 8  # kept at most: of one model, and of one picture or clip
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A whole answer with all tokens: its text, and what was reported at its end."""
-
-    text: str
-    answered: Answered
 
 
 @dataclass(slots=True)
@@ -26,17 +18,17 @@ class Kept:
     """A picture or clip after the vision encoder, and its answers with all tokens by question and longest answer."""
 
     encoded: Encoded
-    answers: OrderedDict[tuple[str, int], Told] = field(default_factory=OrderedDict)
+    answers: OrderedDict[tuple[str, int], tuple[Event, ...]] = field(default_factory=OrderedDict)
 
-    def keep(self, question: str, new_tokens: int, told: Told) -> None:
-        """Remember an answer; the oldest one gives way."""
-        self.answers[question, new_tokens] = told
+    def keep(self, asked: tuple[str, int], told: tuple[Event, ...]) -> None:
+        """Remember all that was reported of a whole answer; the oldest one gives way."""
+        self.answers[asked] = told
         while len(self.answers) > _ANSWERS:
             self.answers.popitem(last=False)
 
 
 class Recent:
-    """The last few pictures and clips of the model that ran last; whoever uses it sees to it that one run goes at a time.
+    """The last few pictures and clips of the model that ran last; its user lets one run in at a time.
 
     Found by a fingerprint of their pixels, so that nobody gets what is not of the very picture that they sent. Decoding
     is greedy: the same question about it has the same answer.

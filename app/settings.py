@@ -22,8 +22,12 @@ class Settings:
     `hub`: whether a visitor may open another hub id. `held_models`: how many stay open at once. `device`, `dtype`,
     `quantize` (empty for none) and `attention`: as in `duet_core.open_model`.
     Pictures: `picture_mb` megabytes of file, `picture_mp` megapixels, sides in pixels.
-    Clips: `clip_mb`, `clip_seconds` of duration, sides in pixels either way round, `clip_deadline` seconds to read one.
+    Clips: `clip_mb`, `clip_seconds` of duration, sides in pixels either way round, `clip_frames` to look at at most,
+    `clip_deadline` seconds to read one.
     `question_chars`: longest question. `new_tokens`: longest answer. `repeats`: interleaved runs behind every figure.
+    `queue`: runs that may wait. `visitor_runs`: of them and of what runs, a single visitor's. `run_seconds`: when a run
+    that has its model is ended. `body_kb`: a request that brings no file. `uploads_mb`: all uploads together.
+    `keep_minutes`: after which uploads and bundles are deleted.
     """
 
     models: tuple[str, ...] = (BUNDLED_MODEL,)
@@ -41,11 +45,22 @@ class Settings:
     clip_seconds: int = 60
     clip_longest: int = 1920
     clip_shortest: int = 1080
+    clip_frames: int = 32
     clip_deadline: int = 20
     question_chars: int = 500
     new_tokens: int = 256
     repeats: int = 5
     queue: int = 16
+    visitor_runs: int = 1
+    run_seconds: int = 300
+    body_kb: int = 512
+    uploads_mb: int = 2000
+    keep_minutes: int = 30
+
+    @property
+    def file_bytes(self) -> int:
+        """The largest file that anybody may send."""
+        return max(self.picture_mb, self.clip_mb) << 20
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:

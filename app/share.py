@@ -15,7 +15,7 @@ from app.given import CLIP, Given
 from app.lastrun import given_of
 from app.plans import EXACT_FIELDS, Exact, exact_plan
 from app.settings import Settings
-from duet_core.clips import FEWEST, MOST
+from duet_core.clips import FEWEST
 from duet_core.errors import DuetError
 from duet_core.plan import Queries
 
@@ -106,7 +106,7 @@ def _read(reader: _Reader, default: Given, settings: Settings) -> Given:
         method=reader.value("method", default.method, check_method),
         model=reader.value("model", default.model, lambda text: check_model(text, settings)),
         new_tokens=int(reader.clamped("longest", default.new_tokens, 1, settings.new_tokens)),
-        count=int(reader.clamped("frames", default.count, FEWEST, MOST)),
+        count=int(reader.clamped("frames", default.count, FEWEST, settings.clip_frames)),
         rule=reader.value("choose", default.rule, _rule),
         times=reader.value("at", default.times, str),
     )

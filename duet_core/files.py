@@ -11,6 +11,7 @@ from duet_core.errors import ModelError
 
 INDEX = "model.safetensors.index.json"
 WEIGHTS = "model.safetensors"
+_DAMAGED = "The weight file {} of {} is cut off or damaged; copy it again."
 _LENGTH = 8  # bytes of a safetensors file that say how long its header is
 
 
@@ -54,12 +55,16 @@ def weight_files(folder: Path, name: str) -> list[str]:
 def _count(path: Path, name: str) -> int:
     """Return how many numbers one weight file holds."""
     header, start = _header(path, name)
-    tensors = [entry for key, entry in header.items() if key != "__metadata__"]
-    whole = start + max((entry["data_offsets"][1] for entry in tensors), default=0)
+    try:
+        tensors = [entry for key, entry in header.items() if key != "__metadata__"]
+        whole = start + max((int(entry["data_offsets"][1]) for entry in tensors), default=0)
+        count = sum(math.prod(entry["shape"]) for entry in tensors)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise ModelError(_DAMAGED.format(path.name, name)) from error
     if path.stat().st_size < whole:
         size, full = (f"{number:,}" for number in (path.stat().st_size, whole))
         raise ModelError(f"The weight file {path.name} of {name} has {size} of {full} bytes; copy it again.")
-    return sum(math.prod(entry["shape"]) for entry in tensors)
+    return count
 
 
 def _header(path: Path, name: str) -> tuple[dict[str, Any], int]:
@@ -70,5 +75,5 @@ def _header(path: Path, name: str) -> tuple[dict[str, Any], int]:
             if not 2 <= length <= path.stat().st_size - _LENGTH:
                 raise ValueError(length)
             return json.loads(file.read(length)), _LENGTH + length
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The weight file {path.name} of {name} is cut off or damaged; copy it again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(_DAMAGED.format(path.name, name)) from error

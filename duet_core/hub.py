@@ -21,7 +21,8 @@ Report = Callable[[int, int], None]
 """Is told how many bytes of how many are here; an error that it raises ends the download."""
 
 _WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-_NOT_WANTED = ("*/*", "consolidated*")  # folders hold the same weights once more in other formats
+# Folders hold the same weights once more in other formats; adapters would name a base model, perhaps a folder here.
+_NOT_WANTED = ("*/*", "consolidated*", "adapter_*")
 
 
 def cached_folder(name: str) -> Path | None:

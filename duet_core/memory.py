@@ -16,6 +16,7 @@ from duet_core.errors import ModelTooLarge
 GB = 1e9
 _QUANTIZED = {"4bit": 0.65, "8bit": 1.15}  # bytes per weight, with scales and the parts that stay as they are
 _ROOM_SHARE, _ROOM = 0.1, 0.3 * GB  # for activations and the KV cache: a share of the weights and something fixed
+_NO_MEMORY = ("can't allocate memory", "out of memory")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -75,6 +76,12 @@ def container_room(folder: Path) -> int | None:
 def footprint(model: Any) -> int:
     """Return the bytes that an opened transformers model's weights and buffers take."""
     return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that no memory is left; on CPU and MPS torch tells it in words alone."""
+    words = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(known in words for known in _NO_MEMORY)
 
 
 def release() -> None:

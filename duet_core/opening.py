@@ -17,7 +17,7 @@ from duet_core.devices import Target
 from duet_core.errors import ModelError, ModelTooLarge
 from duet_core.files import count_weights, read_config
 from duet_core.hub import Report, cached_folder, config_folder, download
-from duet_core.memory import check_fits, free_bytes, needed_bytes
+from duet_core.memory import check_fits, free_bytes, is_out_of_memory, needed_bytes
 
 _ENCODERS = ["vision_tower", "image_tower", "video_tower", "visual", "vision_model"]
 _AS_THEY_ARE = [*_ENCODERS, "multi_modal_projector", "connector", "lm_head"]
@@ -97,7 +97,7 @@ def check_structure(folder: Path, title: str) -> int:
     raw = read_config(folder, title)
     _check_family(raw, title)
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):  # the real class without a single number
             model = AutoModelForImageTextToText.from_config(config)
     except Exception as error:  # a wrong value in a file can end anywhere in the library
@@ -130,9 +130,9 @@ def load_weights(opening: Opening) -> PreTrainedModel:
         )
     except ImportError as error:
         raise ModelError(f"{title} holds adapters, which need peft; install it with pip.") from error
-    except torch.OutOfMemoryError as error:
-        raise ModelTooLarge(f"The memory got full while {title} was opened; choose a smaller model.") from error
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, MemoryError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise ModelTooLarge(f"The memory got full while {title} was opened; choose a smaller model.") from error
         raise ModelError(f"The weights of {title} do not fit its config.json; copy the checkpoint again.") from error
     model, found = opened
     _check_found(found, title)
@@ -149,6 +149,7 @@ def _check_found(found: dict[str, Any], title: str) -> None:
 def _options(target: Target, spread: bool = False) -> dict[str, Any]:
     """Return what `from_pretrained` is told."""
     options: dict[str, Any] = {"dtype": target.dtype, "attn_implementation": target.attention}
+    options |= {"use_safetensors": True, "trust_remote_code": False}
     if target.device.type == "cuda":
         # straight to the GPU, never a copy of all weights in RAM
         options["device_map"] = "auto" if spread else {"": target.device}

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import AutoConfig, AutoImageProcessor, AutoProcessor, AutoTokenizer
 from transformers.utils import cached_file
 
+_OWN = {"trust_remote_code": False}  # never code that comes with a checkpoint
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
 
 
@@ -43,7 +44,7 @@ class PlainProcessor:
 def load_processor(place: str) -> Any | None:
     """Open the processor at a folder or hub name; None where there is none (prefill and generate still work)."""
     try:
-        whole = AutoProcessor.from_pretrained(place, backend="pil")
+        whole = AutoProcessor.from_pretrained(place, backend="pil", **_OWN)
     except ImportError:  # one of its parts, for clips, needs torchvision
         return _from_parts(place)
     except (OSError, ValueError, TypeError):
@@ -53,8 +54,9 @@ def load_processor(place: str) -> Any | None:
 
 def _from_parts(place: str) -> PlainProcessor | None:
     try:
-        images = AutoImageProcessor.from_pretrained(place, backend="pil")
-        tokenizer, config = AutoTokenizer.from_pretrained(place), AutoConfig.from_pretrained(_model_of(place))
+        images = AutoImageProcessor.from_pretrained(place, backend="pil", **_OWN)
+        tokenizer = AutoTokenizer.from_pretrained(place, **_OWN)
+        config = AutoConfig.from_pretrained(_model_of(place), **_OWN)
     except (OSError, ValueError, TypeError, ImportError):
         return None
     image, video = (_mark(tokenizer, getattr(config, name, None)) for name in ("image_token_id", "video_token_id"))

@@ -74,8 +74,8 @@ def find_tower(
 def _opened(folder: Path, device: torch.device, dtype: torch.dtype) -> TextTower:
     """Read a CLIP checkpoint; of its image encoder only what comes behind the layers stays in memory."""
     try:
-        model: Any = CLIPModel.from_pretrained(folder, dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model: Any = CLIPModel.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise PlanError(
             f"The folder {folder.name} holds no CLIP model with its tokenizer that can be read; give a complete one,"

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from duet_core.__main__ import main
-from duet_core.bench.growth import clips, draw_growth, growth_table, measure_growth, pictures
+from duet_core.bench.growth import clips, growth_table, measure_growth, pictures
 from duet_core.bench.options import read_options
 from duet_core.bench.peaks import Opened, can_measure, peak_bytes
+from duet_core.bench.plots import draw_growth, draw_speed
 from duet_core.bench.race import against_generate, measure_speed
-from duet_core.bench.speed_report import draw_speed, machine, speed_table
+from duet_core.bench.speed_report import machine, speed_table
 from duet_core.cost import kv_bytes
 from duet_core.engine import Model
 from duet_core.errors import DuetError

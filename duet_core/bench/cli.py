@@ -11,12 +11,12 @@ import torch
 from duet_core.bench.accuracy import FULL, Sheet, contestants, read_budget, take_exam
 from duet_core.bench.calibrate import measure_prior
 from duet_core.bench.exams import Exam, Item
-from duet_core.bench.growth import FRAMES, clips, draw_growth, growth_table, measure_growth, pictures
+from duet_core.bench.growth import FRAMES, clips, growth_table, measure_growth, pictures
 from duet_core.bench.options import read_exams, read_options
 from duet_core.bench.peaks import Opened, can_measure, peak_bytes
 from duet_core.bench.race import measure_speed
 from duet_core.bench.report import Pair, Row, as_json, make_pairs, make_rows
-from duet_core.bench.speed_report import draw_speed, machine, speed_table
+from duet_core.bench.speed_report import machine, speed_table
 from duet_core.bench.tables import accuracy_tables
 from duet_core.engine import Model, open_model
 from duet_core.memory import release
@@ -88,6 +88,8 @@ def _speed(options: argparse.Namespace) -> tuple[str, object]:
         row["peak_bytes"] = peak
     report |= {"command": options.command, "machine": machine()}
     if options.plot:
+        from duet_core.bench.plots import draw_speed  # here, because only a plot needs matplotlib
+
         draw_speed(report, options.plot)
     return speed_table(report), report
 
@@ -115,6 +117,8 @@ def _growth(options: argparse.Namespace) -> tuple[str, object]:
     reductions = {name: None if name == FULL else read_budget(name)["reduction"] for name in options.budgets}
     rows = measure_growth(_opened(opened), opened, subjects, reductions, options.n)
     if options.plot:
+        from duet_core.bench.plots import draw_growth  # here, because only a plot needs matplotlib
+
         draw_growth(rows, options.plot)
     report = {"command": options.command, "machine": machine(), "rows": rows}
     return growth_table(rows, threads=torch.get_num_threads()), report

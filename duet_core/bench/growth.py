@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -114,29 +112,3 @@ def _line(row: Mapping[str, Any], kind: str) -> str:
     held = "not told" if peak is None else f"{peak / 1e6:.0f} MB"
     cells = [str(row[kind]), str(row["tokens"]), row["budget"], times, held, f"{row['kv_bytes'] / 1e6:.1f} MB"]
     return "| " + " | ".join(cells) + " |"
-
-
-def draw_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a plot of time and memory against frames or pixels, by the path's suffix."""
-    from matplotlib.figure import Figure  # here, because only a plot needs matplotlib
-
-    kind = next(name for name in _QUESTIONS if name in rows[0])
-    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
-    figures = {"prefill, seconds": _seconds, "peak memory, MB": _megabytes}
-    for number, (title, value) in enumerate(figures.items(), start=1):
-        axes = figure.add_subplot(1, 2, number)
-        for budget in dict.fromkeys(row["budget"] for row in rows):
-            own = [row for row in rows if row["budget"] == budget]
-            axes.plot([row[kind] for row in own], [value(row) for row in own], marker="o", label=budget)
-        axes.set(xlabel=kind if kind == "frames" else "pixels a side", ylabel=title)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    figure.savefig(path, dpi=150, metadata={"Title": "Time and memory as the input grows"})
-
-
-def _seconds(row: Mapping[str, Any]) -> float:
-    return row["prefill_ms"]["median"] / 1000
-
-
-def _megabytes(row: Mapping[str, Any]) -> float:
-    return math.nan if row["peak_bytes"] is None else row["peak_bytes"] / 1e6

@@ -1,8 +1,9 @@
-"""Rows -> a plot of accuracy against visual tokens. The only file of the bench that needs matplotlib."""
+"""Rows -> plots of accuracy, of speed and of growth. The only file of the bench that needs matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -68,3 +69,49 @@ def _bars(marks: Sequence[Interval]) -> tuple[list[float], list[list[float]]]:
     below = [100 * (mark.value - mark.low) for mark in marks]
     above = [100 * (mark.high - mark.value) for mark in marks]
     return [100 * mark.value for mark in marks], [below, above]
+
+
+def draw_speed(report: Mapping[str, Any], path: Path) -> None:
+    """Write a plot: per budget how much faster the prefill was, beside the FLOPs and the bare layers."""
+    rows = report["budgets"]
+    figure = Figure(figsize=(1.6 + 0.9 * len(rows), 4.0), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(rows))
+    ours = [row["prefill_ratio"]["median"] for row in rows]
+    axes.bar([at - 0.2 for at in places], ours, 0.4, yerr=_whiskers(rows), capsize=3)
+    axes.bar([at + 0.2 for at in places], [row["floor_ratio"]["median"] for row in rows], 0.4, alpha=0.6)
+    axes.plot(places, [row["flops_ratio"] for row in rows], "k_", markersize=24)
+    axes.legend(["FLOPs fewer", "prefill faster", "bare layers faster"], fontsize="small")
+    axes.set_xticks(list(places), [row["budget"] for row in rows], rotation=30 if len(rows) > 6 else 0)
+    axes.set(xlabel="budget", ylabel="times all tokens")
+    axes.grid(alpha=0.3, axis="y")
+    figure.savefig(path, dpi=150, metadata={"Title": "Prefill against FLOPs and bare layers"})
+
+
+def _whiskers(rows: list[dict[str, Any]]) -> list[list[float]]:
+    spreads = [row["prefill_ratio"] for row in rows]
+    return [[s["median"] - s["low"] for s in spreads], [s["high"] - s["median"] for s in spreads]]
+
+
+def draw_growth(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write a plot of time and memory against frames or pixels, by the path's suffix."""
+    kind = "frames" if "frames" in rows[0] else "side"
+    figure = Figure(figsize=(9.6, 4.0), layout="constrained")
+    figures = {"prefill, seconds": _seconds, "peak memory, MB": _megabytes}
+    for number, (title, value) in enumerate(figures.items(), start=1):
+        axes = figure.add_subplot(1, 2, number)
+        for budget in dict.fromkeys(row["budget"] for row in rows):
+            own = [row for row in rows if row["budget"] == budget]
+            axes.plot([row[kind] for row in own], [value(row) for row in own], marker="o", label=budget)
+        axes.set(xlabel=kind if kind == "frames" else "pixels a side", ylabel=title)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150, metadata={"Title": "Time and memory as the input grows"})
+
+
+def _seconds(row: Mapping[str, Any]) -> float:
+    return row["prefill_ms"]["median"] / 1000
+
+
+def _megabytes(row: Mapping[str, Any]) -> float:
+    return math.nan if row["peak_bytes"] is None else row["peak_bytes"] / 1e6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from duet_core.cost import Cost
@@ -43,8 +43,24 @@ def compare_plans(
 
     Each run encodes the picture anew and decodes a few tokens, so that every figure belongs to one run.
     """
-    rounds = [[_once(model, picture, question, plan) for plan in plans] for _ in range(warm_up + repeats)][warm_up:]
-    costs = [[row[number] for row in rounds] for number in range(len(plans))]
+    turns = compare_in_turns(model, picture, question, plans, repeats, warm_up)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            return end.value
+
+
+def compare_in_turns(
+    model: Model, picture: Picture, question: str, plans: Sequence[Plan], repeats: int = 5, warm_up: int = 1
+) -> Generator[None, None, list[PlanSpeed]]:
+    """Do as `compare_plans`, and yield after each run, so that whoever waits no more can end it there."""
+    costs: list[list[Cost]] = [[] for _ in plans]
+    for _ in range(warm_up + repeats):
+        for plan, own in zip(plans, costs, strict=True):
+            own.append(_once(model, picture, question, plan))
+            yield
+    costs = [own[warm_up:] for own in costs]
     return [summed_up(plan, own, costs[0]) for plan, own in zip(plans, costs, strict=True)]
 
 

@@ -88,28 +88,3 @@ def _times(spread: Mapping[str, float]) -> str:
 
 def _ms(spread: Mapping[str, float] | None) -> str:
     return "" if spread is None else f"{spread['median']:.1f}"
-
-
-def draw_speed(report: Mapping[str, Any], path: Path) -> None:
-    """Write a plot: per budget how much faster the prefill was, beside the FLOPs and the bare layers."""
-    from matplotlib.figure import Figure  # here, because only a plot needs matplotlib
-
-    rows = report["budgets"]
-    figure = Figure(figsize=(1.6 + 0.9 * len(rows), 4.0), layout="constrained")
-    axes = figure.add_subplot()
-    places = range(len(rows))
-    axes.bar(
-        [at - 0.2 for at in places], [row["prefill_ratio"]["median"] for row in rows], 0.4, yerr=_bars(rows), capsize=3
-    )
-    axes.bar([at + 0.2 for at in places], [row["floor_ratio"]["median"] for row in rows], 0.4, alpha=0.6)
-    axes.plot(places, [row["flops_ratio"] for row in rows], "k_", markersize=24)
-    axes.legend(["FLOPs fewer", "prefill faster", "bare layers faster"], fontsize="small")
-    axes.set_xticks(list(places), [row["budget"] for row in rows], rotation=30 if len(rows) > 6 else 0)
-    axes.set(xlabel="budget", ylabel="times all tokens")
-    axes.grid(alpha=0.3, axis="y")
-    figure.savefig(path, dpi=150, metadata={"Title": "Prefill against FLOPs and bare layers"})
-
-
-def _bars(rows: list[dict[str, Any]]) -> list[list[float]]:
-    spreads = [row["prefill_ratio"] for row in rows]
-    return [[s["median"] - s["low"] for s in spreads], [s["high"] - s["median"] for s in spreads]]

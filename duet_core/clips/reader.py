@@ -13,6 +13,8 @@ from duet_core.clips.container import check_whole, suffix_of
 from duet_core.clips.process import decode
 from duet_core.errors import ClipError
 
+SCRATCH = "duet-clip-"
+"""How the names of the folders begin in which clips are decoded."""
 _LIMITS = ClipLimits()
 
 
@@ -25,7 +27,7 @@ def read_clip(
     """
     source = Path(path)
     _check_file(source, limits)
-    with TemporaryDirectory(prefix="duet-clip-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix=SCRATCH, ignore_cleanup_errors=True) as folder:
         copy = shutil.copyfile(source, Path(folder) / "clip")
         suffix = suffix_of(copy)
         check_whole(copy, suffix)
