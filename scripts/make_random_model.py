@@ -70,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("geometry", choices=GEOMETRIES)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--layers", type=int, help="of the language model (default: all), to fit memory and patience")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     config, build = GEOMETRIES[given.geometry]
@@ -77,6 +78,7 @@ def main() -> None:
     processor.save_pretrained(given.out)
     config.image_token_index = config.image_token_id = processor.tokenizer.convert_tokens_to_ids("<image>")
     config.text_config.vocab_size = max(config.text_config.vocab_size, len(processor.tokenizer))
+    config.text_config.num_hidden_layers = given.layers or config.text_config.num_hidden_layers
     config.dtype = torch.bfloat16
     with torch.device("meta"):
         model = build(config)

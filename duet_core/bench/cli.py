@@ -11,7 +11,7 @@ import torch
 from duet_core.bench.accuracy import FULL, Sheet, contestants, read_budget, take_exam
 from duet_core.bench.calibrate import measure_prior
 from duet_core.bench.exams import Exam, Item
-from duet_core.bench.growth import FRAMES, clips, growth_table, measure_growth, pictures
+from duet_core.bench.growth import FRAMES, WHOLE, clips, growth_table, measure_growth, pictures
 from duet_core.bench.options import read_exams, read_options
 from duet_core.bench.peaks import Opened, can_measure, peak_bytes
 from duet_core.bench.race import measure_speed
@@ -83,7 +83,7 @@ def _speed(options: argparse.Namespace) -> tuple[str, object]:
     (exam,), opened = read_exams(options), Opened(options.model[0], options.device, options.dtype)
     item = next(exam.items(options.seed, 1))
     plans, peaks = _plans_and_peaks(opened, exam, item, options)
-    report = measure_speed(_opened(opened), item.picture, _longest(item), plans, options.n)
+    report = measure_speed(_opened(opened), item.picture, _question(exam), plans, options.n)
     for row, peak in zip(report["budgets"], peaks, strict=True):
         row["peak_bytes"] = peak
     report |= {"command": options.command, "machine": machine()}
@@ -102,13 +102,13 @@ def _plans_and_peaks(
     several = len(options.methods) > 1
     plans = {f"{one.method} {one.budget}" if several and one.budget != FULL else one.budget: one.plan for one in field}
     release()
-    asked = opened, item.picture, _longest(item)
+    asked = opened, item.picture, _question(exam)
     return plans, [peak_bytes(*asked, plan) if can_measure() else None for plan in plans.values()]
 
 
-def _longest(item: Item) -> str:
-    """Return the question with the longest answer, so that there is something to decode."""
-    return max(item.questions, key=lambda question: len(question.answer)).text
+def _question(exam: Exam) -> str:
+    """Return the question whose answer is longest, so that there is something to decode."""
+    return WHOLE["side" if exam.frames is None else "frames"]
 
 
 def _growth(options: argparse.Namespace) -> tuple[str, object]:

@@ -16,8 +16,8 @@ from duet_core.scenes import make_scene
 from duet_core.scenes.clip import make_clip
 from duet_core.timing import Spread
 
-FRAMES, SIDES = (4, 8, 16, 32, 64), (336, 672, 1008)
-_QUESTIONS = {"frames": "What happens?", "side": "What is in the picture?"}
+FRAMES = (4, 8, 16, 32, 64)
+WHOLE = {"frames": "What happens?", "side": "What is in the picture?"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Subject:
     @property
     def question(self) -> str:
         """What is asked about it."""
-        return _QUESTIONS[self.kind]
+        return WHOLE[self.kind]
 
 
 def clips(seed: int, sizes: Sequence[int]) -> list[Subject]:
@@ -95,7 +95,7 @@ def _row(
 
 def growth_table(rows: Sequence[Mapping[str, Any]], threads: int) -> str:
     """Return the rows as Markdown."""
-    kind = next(name for name in _QUESTIONS if name in rows[0])
+    kind = next(name for name in WHOLE if name in rows[0])
     lines = [
         f"Both selections and the language model over the prompt, in turns ({threads} threads), and the peak of a fresh"
         " process that encodes and answers, beyond the opened model.",

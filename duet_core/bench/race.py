@@ -24,6 +24,7 @@ from duet_core.trace import Trace
 
 BATCHES = (1, 4)
 _TOKENS = 4  # decoded in each run of a plan
+_LONGEST = 24  # tokens decoded beside transformers
 _WARM_UP = 2  # rounds
 
 
@@ -119,7 +120,7 @@ def against_generate(model: Model, picture: Picture, question: str, repeats: int
     the answer has none; `new_tokens`: how many came in all.
     """
     inputs = {name: torch.cat([value] * batch) for name, value in model.inputs(picture, question).items()}
-    plan, longest = model.plan("none"), 48
+    plan, longest = model.plan("none"), _LONGEST
 
     def theirs(tokens: int) -> Any:
         return model.backbone.model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
