@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+from collections.abc import Iterator
+from itertools import groupby
 
 import torch
 
@@ -17,10 +19,13 @@ from duet_core.bench.peaks import Opened, can_measure, peak_bytes
 from duet_core.bench.race import measure_speed
 from duet_core.bench.report import Pair, Row, as_json, make_pairs, make_rows
 from duet_core.bench.speed_report import machine, speed_table
+from duet_core.bench.standing import field_table
 from duet_core.bench.tables import accuracy_tables
 from duet_core.engine import Model, open_model
 from duet_core.memory import release
 from duet_core.plan import Plan, target_budget
+
+_MANY = 4  # methods, beyond which they are set side by side, too
 
 
 def main(argv: list[str]) -> int:
@@ -58,8 +63,18 @@ def _reported(
     """Draw a plot where asked for; returns the table and the whole report."""
     rows = make_rows(sheets)
     table = accuracy_tables(rows, pairs)
+    if len(options.methods) > _MANY:
+        table += "\n\n" + "\n\n".join(_fields(rows, pairs))
     _plot(rows, options)
     return table, as_json(rows, pairs, options.command, about)
+
+
+def _fields(rows: list[Row], pairs: list[Pair]) -> Iterator[str]:
+    """Yield a heading and the methods side by side for each exam and model."""
+    for (exam, wording, model), own in groupby(rows, lambda row: (row.exam, row.wording, row.model)):
+        among = [pair for pair in pairs if (pair.exam, pair.wording) == (exam, wording)]
+        yield f"### The field on {exam}, {wording} wording, {model}"
+        yield field_table(list(own), [pair for pair in among if pair.model == pair.other_model == model])
 
 
 def _sheets(name: str, exams: list[Exam], options: argparse.Namespace) -> list[Sheet]:
