@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: seal run test lint format bench scenes clean install browser space
+.PHONY: seal fuzz run test lint format bench scenes clean install browser space
 
 install: $(STAMP)
 
@@ -43,3 +43,6 @@ clean:
 
 seal: install
 	$(BIN)/python -m app.seals
+
+fuzz: install
+	DUET_FUZZ=$(or $(N),10000) $(BIN)/python -m pytest tests/test_fuzz.py -o timeout=0
