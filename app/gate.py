@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import messages
-from app.faults import traced
+from app.faults import told
 from app.settings import Settings
 from app.tidy import used_bytes
 
@@ -86,8 +85,8 @@ class Gate:
         except FnIndexInferError:
             await _say(scope, receive, answer, 404, messages.NO_SUCH_PAGE)
         except Exception as error:
-            logging.getLogger(__name__).error("A request failed: %s", traced(error))
-            await _say(scope, receive, answer, 500, messages.FAILED)
+            sentence = told(error)
+            await _say(scope, receive, answer, 507 if sentence == messages.DISK_FULL else 500, sentence)
 
     def _check(self, scope: Scope) -> None:
         """Raise an HTTPException for what can be refused by the head of a request alone."""
