@@ -72,8 +72,10 @@ def crowd(server: Server, visitors: int) -> dict[str, Any]:
         met = [pool.submit(visit, server.address, start) for _ in range(visitors)]
         start.wait(120)
         probing = pool.submit(probe, server.address, over)
-        done = [one.result() for one in met]
-        over.set()
+        try:
+            done = [one.result() for one in met]
+        finally:
+            over.set()
         times = probing.result()
     after, answered = Load.of(server.process.pid), [one.seconds for one in done if one.end == "answered"]
     return {
