@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,9 +46,9 @@ class Visitor:
             raise Refused(said.status_code, said.text)
         return {"path": said.json()[0], "meta": {"_type": "gradio.FileData"}}
 
-    def light(self) -> httpx.Response:
-        """Ask what the slider means: it waits in no queue."""
-        return self._post("run/predict", "slider", ["duet", "duet-mini", None, 8])
+    def light(self, name: str = "slider", data: Sequence[Any] = ("duet", "duet-mini", None, 8)) -> httpx.Response:
+        """Trigger an event that waits in no queue, such as to ask what the slider means."""
+        return self._post("run/predict", name, [*data])
 
     def ask(self, picture: dict[str, Any], question: str = "What is in the middle?") -> str:
         """Press Ask on the page; returns the name of the run."""
