@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: seal run test lint format bench scenes clean install browser space
+.PHONY: seal fuzz audit load soak run test lint format bench scenes clean install browser space
 
 install: $(STAMP)
 
@@ -43,3 +43,17 @@ clean:
 
 seal: install
 	$(BIN)/python -m app.seals
+
+fuzz: install
+	DUET_FUZZ=$(or $(N),10000) $(BIN)/python -m pytest tests/test_fuzz.py -o timeout=0
+
+audit: install
+	PYTHON="$(PYTHON)" sh scripts/audit.sh $(VENV) build/audit
+
+load: install
+	$(BIN)/python -m tests.load.crowd --visitors 50
+	$(BIN)/python -m tests.load.replicas
+
+soak: install
+	$(BIN)/python -m tests.load.soak --requests 500
+	$(BIN)/python -m tests.load.stops --stops 100

@@ -17,7 +17,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 def check_question(question: str | None, settings: Settings) -> str:
     """Return the question without outer spaces, or raise a QuestionError."""
-    text = (question or "").strip()
+    text = (question or "").encode("utf-8", "replace").decode().strip()  # half a character breaks every tokenizer
     if not text:
         raise QuestionError(messages.NO_QUESTION)
     if len(text) > settings.question_chars:

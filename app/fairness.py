@@ -28,6 +28,8 @@ class FairQueue(Queue):
 
     async def push(self, body: Any, request: Any, username: str | None) -> Any:
         """Put a request into the queue, or raise an HTTPException."""
+        if body.fn_index not in self.blocks.fns:
+            raise HTTPException(404, messages.NO_SUCH_PAGE)
         if self._is_run(body):
             if len(self) >= self._settings.queue:
                 raise HTTPException(_BUSY, messages.queue_full(self._settings.queue))
@@ -36,8 +38,7 @@ class FairQueue(Queue):
         return await super().push(body, request, username)
 
     def _is_run(self, body: Any) -> bool:
-        fn = self.blocks.fns.get(body.fn_index)
-        return fn is not None and fn.concurrency_id == GPU
+        return self.blocks.fns[body.fn_index].concurrency_id == GPU
 
     async def _has_place(self, visitor: str | None) -> bool:
         """Whether a visitor has no other run; one that has just been stopped may still be on its way out."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from gradio.route_utils import FnIndexInferError
 from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import messages
-from app.faults import traced
+from app.faults import told
 from app.settings import Settings
 from app.tidy import used_bytes
 
@@ -82,17 +82,19 @@ class Gate:
             await self.app(scope, self._bounded(scope, receive), answer)
         except HTTPException as refusal:
             await _say(scope, receive, answer, refusal.status_code, str(refusal.detail))
+        except FnIndexInferError:
+            await _say(scope, receive, answer, 404, messages.NO_SUCH_PAGE)
         except Exception as error:
-            logging.getLogger(__name__).error("A request failed: %s", traced(error))
-            await _say(scope, receive, answer, 500, messages.FAILED)
+            sentence = told(error)
+            await _say(scope, receive, answer, 507 if sentence == messages.DISK_FULL else 500, sentence)
 
     def _check(self, scope: Scope) -> None:
         """Raise an HTTPException for what can be refused by the head of a request alone."""
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _path(scope)
         if not (path in {"", "/"} or path.startswith(_OPEN)):
             raise HTTPException(404, messages.NO_SUCH_PAGE)
         if _length(scope) > self._most(path):
-            raise HTTPException(413, messages.request_too_large(self._most(path) / _MB))
+            raise self._too_large(path)
         if path == _UPLOAD:
             self._check_place(_length(scope))
 
@@ -113,19 +115,29 @@ class Gate:
             return self.settings.file_bytes * 4 // 3 + _MB
         return self.settings.body_kb * 1000
 
+    def _too_large(self, path: str) -> HTTPException:
+        shown = self.settings.file_bytes >> 20 if path.startswith((_UPLOAD, _MCP)) else self._most(path) / _MB
+        return HTTPException(413, messages.request_too_large(shown))
+
     def _bounded(self, scope: Scope, receive: Receive) -> Callable[[], Any]:
         """Return a receive that also refuses a body that grows too large without having said so."""
-        most, had = self._most(scope["path"].removeprefix(scope.get("root_path", ""))), 0
+        path, had = _path(scope), 0
+        most = self._most(path)
 
         async def bounded() -> Message:
             nonlocal had
             message = await receive()
             had += len(message.get("body", b""))
             if had > most:
-                raise HTTPException(413, messages.request_too_large(most / _MB))
+                raise self._too_large(path)
             return message
 
         return bounded
+
+
+def _path(scope: Scope) -> str:
+    """Return the address that is asked for, without what a proxy puts before it."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
 
 
 def _length(scope: Scope) -> int:

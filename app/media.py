@@ -49,7 +49,7 @@ class SafePage(gr.Blocks):
 
     def queue_fairly(self, settings: Settings) -> None:
         """Take our queue in place of Gradio's own."""
-        self.queue(default_concurrency_limit=1)
+        self.queue(api_open=False, default_concurrency_limit=1)  # nobody runs what waits in it past it
         self._queue = FairQueue(
             settings, live_updates=True, concurrency_count=self.max_threads, update_intervals=1, blocks=self,
             default_concurrency_limit=1,
@@ -59,7 +59,8 @@ class SafePage(gr.Blocks):
         """Run one event, or raise an error with one of our sentences; no other error leaves a handler."""
         try:
             return await super().process_api(*args, **kwargs)
-        except gr.Error:
+        except gr.Error as error:
+            error.print_exception = False  # its text may quote what was sent, which no log may hold
             raise
         except Exception as error:
             raise gr.Error(told(error), print_exception=False) from error

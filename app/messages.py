@@ -22,7 +22,7 @@ OUT_OF_MEMORY = (
 )
 DISK_FULL = "The disk of this server is full, so your file could not be kept: try again in half an hour."
 UPLOADS_FULL = "The place for uploads is full, and they are deleted after half an hour: try again later."
-NO_SUCH_PAGE = 'There is nothing at this address: the page is at / and its API is described under "Use via API".'
+NO_SUCH_PAGE = "There is nothing at this address: the page, with the description of its API, is at /."
 STOPPED = "Stopped: the answers so far stay on the page."
 STOPPED_SERIES = "Stopped: what is finished stays on the page."
 COMPARE_INTRO = (
@@ -147,7 +147,7 @@ def one_at_a_time(limit: int) -> str:
 
 def request_too_large(limit: float) -> str:
     """A request has more bytes than any that the page or a client of the API would send."""
-    return f"This request is larger than the {limit:,.1f} MB allowed: send less, and files by uploading them."
+    return f"This request is larger than the {limit:,.4g} MB allowed: send less, and files by uploading them."
 
 
 def shortened(value: object, longest: int = 60) -> str:

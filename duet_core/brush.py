@@ -86,7 +86,7 @@ def _ordered(name: str, patches: Iterable[int]) -> tuple[int, ...]:
     numbers = list(patches)
     if len(numbers) > _MOST:
         raise PlanError(f"The brush's {name} has {len(numbers)} entries, more than there can be patches; give fewer.")
-    wrong = next((one for one in numbers if type(one) is not int or one < 0), None)
-    if wrong is not None:
-        raise PlanError(f"The brush's {name} has {str(wrong)[:40]!r} in it; give whole numbers from 0 on.")
+    wrong = [one for one in numbers if type(one) is not int or one < 0]
+    if wrong:
+        raise PlanError(f"The brush's {name} has {str(wrong[0])[:40]!r} in it; give whole numbers from 0 on.")
     return tuple(sorted(set(numbers)))

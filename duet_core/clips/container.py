@@ -46,8 +46,11 @@ def _head(path: Path) -> bytes:
 def check_whole(path: Path, suffix: str) -> None:
     """Raise a ClipError when a clip's own sizes say that its end is missing."""
     size = path.stat().st_size
-    with path.open("rb") as file:
-        whole = _WHOLE[suffix](file, size)
+    try:
+        with path.open("rb") as file:
+            whole = _WHOLE[suffix](file, size)
+    except (OSError, OverflowError, struct.error):  # a size that leads beyond what a file can have
+        whole = False
     if not whole:
         raise ClipError(refusals.BROKEN)
 
