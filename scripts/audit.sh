@@ -10,7 +10,7 @@ mkdir -p "$out"
 }
 found=0
 echo "Known holes (pip-audit), of the versions in constraints.txt:"
-"$tools/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip --progress-spinner off --format markdown \
+"$tools/bin/pip-audit" --requirement constraints.txt --no-deps --disable-pip --strict --progress-spinner off --format markdown \
     --output "$out/holes.md" || found=1
 cat "$out/holes.md" 2>/dev/null || true
 echo "Licences, to $out/licences.md:"
@@ -20,5 +20,5 @@ echo "Bill of materials (CycloneDX), to $out/sbom.json:"
 "$tools/bin/cyclonedx-py" environment "$venv/bin/python" --output-format JSON --output-file "$out/sbom.json"
 echo "Secrets (detect-secrets) in what git tracks:"
 git ls-files -z | grep -zvE '^assets/(SHA256SUMS|.*\.json$)|^tests/(golden|snapshots)/' \
-    | xargs -0 "$tools/bin/detect-secrets-hook" --no-verify || found=1
+    | xargs -0 "$tools/bin/detect-secrets-hook" --no-verify --disable-plugin Base64HighEntropyString || found=1
 [ "$found" = 0 ] && echo "Nothing found." || { echo "See above."; exit 1; }
