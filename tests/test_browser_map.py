@@ -339,6 +339,23 @@ def test_what_is_painted_stays_for_the_same_picture_and_goes_with_it(bare):
     assert bare.evaluate("window.sent.at(-1)") == ""
 
 
+def test_another_run_on_the_same_picture_keeps_the_focus_and_draws_everything_anew(bare):
+    show_map(bare, value_of(small_trace()))
+    bare.locator("[role=gridcell]").nth(3).click()
+    bare.keyboard.press("ArrowDown")
+    fate = replace(small_trace(), fate=np.array([Fate.DROPPED] * 8 + [Fate.DOMINANT] * 8, np.uint8))
+    bare.evaluate("(value) => window.redraw(value)", value_of(fate, "Why?", description="Another run."))
+    expect(bare.locator("[role=gridcell]:focus")).to_have_attribute("data-patch", "7")
+    assert fates(bare) == ["dropped-before"] * 8 + ["dominant"] * 8
+    expect(bare.locator(".pm-words")).to_have_text("Why?")
+    expect(bare.locator(".pm-alt")).to_have_text("Another run.")
+    expect(bare.locator(".pm-photo")).to_have_attribute("alt", "Another run.")
+    for part in (".pm-strip", ".pm-scrub", ".pm-bar-top", ".pm-words", ".pm-frame", ".pm-note", ".pm-side", ".pm-alt"):
+        expect(bare.locator(part)).to_have_count(1)
+    bare.keyboard.press("ArrowUp")
+    expect(bare.locator("[role=gridcell]:focus")).to_have_attribute("data-patch", "3")
+
+
 def test_a_brush_counts_through_all_frames_of_a_clip(bare):
     show_map(bare, value_of(two_frames()))
     bare.locator(".pm-film-frame").nth(1).click()
