@@ -347,7 +347,7 @@ def test_another_run_on_the_same_picture_keeps_the_focus_and_draws_everything_an
     bare.evaluate("(value) => window.redraw(value)", value_of(fate, "Why?", description="Another run."))
     expect(bare.locator("[role=gridcell]:focus")).to_have_attribute("data-patch", "7")
     assert fates(bare) == ["dropped-before"] * 8 + ["dominant"] * 8
-    expect(bare.locator(".pm-words")).to_have_text("Why?")
+    expect(bare.locator(".pm-words")).to_contain_text("Why?")
     expect(bare.locator(".pm-alt")).to_have_text("Another run.")
     expect(bare.locator(".pm-photo")).to_have_attribute("alt", "Another run.")
     for part in (".pm-strip", ".pm-scrub", ".pm-bar-top", ".pm-words", ".pm-frame", ".pm-note", ".pm-side", ".pm-alt"):
