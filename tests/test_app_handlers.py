@@ -95,6 +95,7 @@ def test_the_map_is_drawn_before_the_reduced_answer_is_spoken(desk, gallery):
     for outputs in desk.ask_on_page(*given(str(gallery.examples[0].file))):
         order += [name for name, value in zip(FIELDS, outputs, strict=True) if value != gr.skip()]
     drawn = order.index("patchmap")
+    assert order[:drawn].count("full") >= 3  # empty, some words, all of them
     assert "full" in order[:drawn] and "run" in order[drawn:]
     assert order[:drawn].count("reduced") == 1  # the empty card of the beginning
     assert "reduced" in order[drawn:]
@@ -191,6 +192,17 @@ def test_stopped_answers_keep_their_words_and_lose_the_caret(desk):
     assert "the ca" in outputs["full"]
     assert 'class="caret"' not in outputs["full"]
     assert messages.STOPPED in outputs["notice"]
+
+
+def test_the_examples_need_no_model(gallery):
+    settings = Settings(models=("no/where",), hub=False)
+    desk = Desk(settings, gallery)
+    for example in (*gallery.examples, *gallery.clips):
+        screen = desk.example_screen(example)
+        assert json.loads(screen.patchmap)["steps"] and "answer-text" in screen.full + screen.reduced
+        assert desk.model_of_examples() == "no/where"
+    assert gpu.size_of("no/where") is None
+    assert "% of the model&#x27;s tokens" in json.loads(desk.slider("duet", "no/where", PICTURE, 8))[78][0]
 
 
 def test_an_example_brings_its_own_recorded_run(desk, gallery):

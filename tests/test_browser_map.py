@@ -23,7 +23,7 @@ from duet_core.trace import SURVIVED, Fate, Trace
 from tests.app_fixtures import small_trace, two_frames
 from tests.axe import violations
 from tests.bare_map import show_map, slide, value_of
-from tests.opened import browser, page
+from tests.opened import ask, browser, page
 from tests.served import served
 
 __all__ = ["browser", "page", "served"]
@@ -435,8 +435,7 @@ def test_the_brush_goes_with_the_next_ask_and_the_result_says_so(page):
     for cell, key in ((gone, "d"), (kept, "k")):
         cells.nth(cell).click()
         page.keyboard.press(key)
-    page.click("#ask")
-    expect(page.locator("#stop")).to_be_enabled()
+    ask(page)
     expect(page.locator("#speed")).to_contain_text("Timed without the brush")
     expect(page.locator("#answer-reduced .answer-tokens")).to_contain_text("1 patch protected, 1 patch forced out")
     expect(page.locator(".pm-sentence")).to_contain_text("By hand: 1 patch protected, 1 patch forced out.")
@@ -448,19 +447,15 @@ def test_the_brush_goes_with_the_next_ask_and_the_result_says_so(page):
     expect(page.locator(".pm-sentence")).to_contain_text("At 89 % stage 1 keeps")
     tried = fates(page)
     assert (tried[gone], tried[kept]) == ("dropped-before", "dominant") and tried != after
-    page.click("#ask")
-    expect(page.locator("#stop")).to_be_enabled()
-    expect(page.locator("#ask")).to_be_enabled()
+    ask(page)
     assert fates(page) == tried
     page.click("#example-2")
     expect(page.locator("#asked")).to_contain_text(load_gallery().examples[1].duel.question)
-    assert brushed(page) == {}
+    expect(page.locator("#patchmap [data-brush]")).to_have_count(0)
 
 
 def test_a_word_of_a_run_just_made_can_be_clicked(page):
-    page.click("#ask")
-    expect(page.locator("#stop")).to_be_enabled()
-    expect(page.locator("#ask")).to_be_enabled()
+    ask(page)
     page.locator(".pm-word").first.click()
     expect(page.locator(".pm-scale strong")).to_contain_text("Attention of")
     expect(page.locator(".pm-least")).to_be_visible()
@@ -471,4 +466,5 @@ def test_a_word_of_a_run_just_made_can_be_clicked(page):
 def test_axe_finds_nothing_in_our_own_elements(page, served, theme):
     page.goto(f"{served}?__theme={theme}")
     expect(page.locator("#patchmap [role=gridcell]")).to_have_count(576)
+    expect(page.locator("#picture img")).to_be_visible()
     assert violations(page, *OWN) == []
