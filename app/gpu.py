@@ -13,7 +13,7 @@ from app.duration import MEASURE_SECONDS
 from app.faults import told
 from app.film import Film
 from app.invigilator import invigilate
-from app.job import Answered, Event, Job, Measured, Phase, Piece, Side
+from app.job import Answered, Event, Job, Measured, Phase, Piece, Side, Traced
 from app.patience import within
 from app.recent import Kept, Recent
 from app.series import Ask, Begun, Ended, Failed, Outcome, Said, Series
@@ -139,6 +139,8 @@ def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) ->
     )
     with closing(events):
         trace = next(events)
+        if side == "reduced":
+            yield Traced(trace)
         for event in events:
             if isinstance(event, Cost):
                 break

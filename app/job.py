@@ -57,6 +57,13 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Traced:
+    """What becomes of every patch in the reduced run is decided: the words of its answer follow."""
+
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """One answer is complete."""
 
@@ -73,4 +80,4 @@ class Measured:
     reduced: PlanSpeed
 
 
-Event = Phase | Downloading | Piece | Answered | Measured
+Event = Phase | Downloading | Piece | Traced | Answered | Measured

@@ -11,6 +11,7 @@ from app.gate import Gate
 from app.patchmap import ASSETS
 from app.settings import Settings
 from app.theme import theme
+from app.zerogpu import ON_ZERO_GPU
 
 
 def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
@@ -28,9 +29,15 @@ def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
         ssr_mode=False,
         mcp_server=True,
         theme=theme(),
-        head=_styles(),
+        head=_styles() + _release(),
         **more,
     )
+
+
+def _release() -> str:
+    """Return the script that runs the model when the slider is let go; not where that would spend a visitor's quota."""
+    script = (ASSETS / "release.js").read_text(encoding="utf-8")
+    return "" if ON_ZERO_GPU else f"<script>\n{script}</script>\n"
 
 
 def _styles() -> str:

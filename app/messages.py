@@ -90,6 +90,11 @@ WHAT_IS_RUNNING = {
 }
 
 
+def answers_took(milliseconds: float) -> str:
+    """How long the model worked on both answers of a run, once, as they streamed."""
+    return f" Both answers took the model {milliseconds:,.0f} ms."
+
+
 def downloading(done: int, total: int) -> str:
     """So many bytes of a model are here."""
     return f"Downloading the model: {done / 1e9:.1f} of {total / 1e9:.1f} GB ..."

@@ -21,7 +21,7 @@ from app.slider import FOLLOW, FOLLOW_UNLESS_EXACT
 from app.tabs import series_tabs
 
 FOLLOWING: dict[str, Any] = {"js": FOLLOW, **LIGHT}
-UNPAINT = "() => { window.dispatchEvent(new CustomEvent('duet-brush-clear')); }"
+TELL = "() => {{ window.dispatchEvent(new CustomEvent('{}')); }}"
 HEADER = """<header class="masthead"><h1>DUET <em>Lens</em></h1>
 <p>Ask about a picture or a clip, then pull the slider: see which patches the model stops looking at, stage by stage,
 and whether the answer and the clock care.</p></header>"""
@@ -72,8 +72,10 @@ def _result_side(desk: Desk) -> list[Any]:
 
 def _wire_asking(desk: Desk, given: Inputs, beside: Beside, result: list[Any]) -> Any:
     """Connect Ask and Stop; returns the event of a run, so that others can cancel it."""
+    asking = [beside.ask.click, given.question.submit]
+    gr.on(asking, None, js=TELL.format("duet-asked"), **LIGHT)
     run = gr.on(
-        [beside.ask.click, given.question.submit], desk.ask_on_page, given.all, result,
+        asking, desk.ask_on_page, given.all, result,
         show_progress_on=result[4], **ON_GPU,
     )  # fmt: skip
     beside.stop.click(desk.stopped, result[2:4], result, cancels=[run], **LIGHT)
@@ -116,7 +118,9 @@ def _wire_uploads(desk: Desk, given: Inputs, beside: Beside) -> None:
         concurrency_limit=4, **PRIVATE,
     )  # fmt: skip
     other = [field.change for field in (given.picture, given.clip, given.model, given.count, given.rule)]
-    gr.on([*other, beside.picture_tab.select, beside.clip_tab.select], None, js=UNPAINT, **LIGHT)
+    tabs = [beside.picture_tab.select, beside.clip_tab.select]
+    gr.on([*other, *tabs], None, js=TELL.format("duet-other-subject"), **LIGHT)
+    gr.on([given.question.change, given.times.change], None, js=TELL.format("duet-other-question"), **LIGHT)
     timed = list(RULES)[-1]
     given.rule.change(lambda rule: gr.update(visible=rule == timed), given.rule, given.times, **LIGHT)
 

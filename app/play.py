@@ -11,17 +11,17 @@ from app import painted, screens, views
 from app.compare import agree
 from app.duel import Duel
 from app.given import Given
-from app.gpu import Answered, Downloading, Event, Job, Measured, Phase, Piece
+from app.gpu import Answered, Downloading, Event, Job, Measured, Phase, Piece, Traced
 from app.lastrun import LastRun
 from app.map_texts import TIMED_WITHOUT
-from app.messages import MEASURED_NOW, WHAT_IS_RUNNING, downloading
+from app.messages import MEASURED_NOW, WHAT_IS_RUNNING, answers_took, downloading
 from app.patchmap import map_value
 from app.screens import Screen
 from app.standings import tokens_json
 from duet_core.bench.speed import PlanSpeed
 from duet_core.scenes import Question
 
-_REDRAW_SECONDS = 0.06  # each update costs the server more than a token costs the model
+_REDRAW_SECONDS = 0.1  # each update costs the server more than a token costs the model
 _TITLES = {"full": screens.FULL_TITLE, "reduced": screens.REDUCED_TITLE}
 
 
@@ -35,6 +35,7 @@ class Play:
         self.said = {"full": "", "reduced": ""}
         self.answered: dict[str, Answered] = {}
         self._drawn = 0.0
+        self._doing = "encoding"  # as `screens.started` says
 
     def take(self, event: Event) -> None:
         """Remember what an event says."""
@@ -50,16 +51,27 @@ class Play:
         self.take(event)
         match event:
             case Phase(name):
-                return Screen(speed=views.status(WHAT_IS_RUNNING[name]))
+                return None if name == self._doing else Screen(speed=self._status(name))
             case Downloading(done, total):
                 return Screen(speed=views.status(downloading(done, total)))
             case Piece(side):
                 return self._piece(side)
+            case Traced(trace):
+                return Screen(patchmap=map_value(self.job.subject, trace, self.job.question, self._forced))
             case Answered():
                 return self._answered(event)
             case Measured(full, reduced):
-                note = MEASURED_NOW + (TIMED_WITHOUT if self.job.brush else "")
+                note = MEASURED_NOW + answers_took(self._took()) + (TIMED_WITHOUT if self.job.brush else "")
                 return replace(screens.figures(self._duel(full, reduced), note), run=self._run((full, reduced)))
+
+    def _status(self, name: str) -> str:
+        self._doing = name
+        return views.status(WHAT_IS_RUNNING[name])
+
+    def _took(self) -> float:
+        """Return the engine's own milliseconds of both answers, the picture encoded once for them."""
+        full, reduced = (self.answered[side].cost for side in ("full", "reduced"))
+        return full.answer_ms + reduced.answer_ms - reduced.encode_ms
 
     def _piece(self, side: str) -> Screen | None:
         now = time.monotonic()
@@ -71,14 +83,18 @@ class Play:
     def _answered(self, event: Answered) -> Screen:
         if event.side == "full":
             body = views.streaming(self.said["full"], done=True)
-            return Screen(full=views.answer(_TITLES["full"], screens.all_count(event.trace.full), body))
-        forced = painted.in_words(self.job.brush)
-        count = ", ".join(filter(None, (screens.reduced_count(event.trace.average_tokens, event.trace.full), forced)))
+            card = views.answer(_TITLES["full"], screens.all_count(event.trace.full), body)
+            return Screen(full=card, speed=self._status("reduced"))  # both in one: the engine waits for each update
+        count = screens.reduced_count(event.trace.average_tokens, event.trace.full)
+        count = ", ".join(filter(None, (count, self._forced)))
         counts = screens.all_count(event.trace.full), count
         both = screens.answers((self.said["full"], self.said["reduced"]), counts, self.truth)
-        drawn = map_value(self.job.subject, event.trace, self.job.question, forced)
         film = screens.overlaid(self.job.subject, event.trace)
-        return Screen(full=both.full, reduced=both.reduced, patchmap=drawn, overlay=film, run=self._run())
+        return Screen(full=both.full, reduced=both.reduced, overlay=film, run=self._run())
+
+    @property
+    def _forced(self) -> str:
+        return painted.in_words(self.job.brush)
 
     def _run(self, speeds: tuple[PlanSpeed, PlanSpeed] | None = None) -> LastRun | None:
         """Return what the page remembers of the run; nothing of one that the API asked for."""

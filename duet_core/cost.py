@@ -59,6 +59,11 @@ class Cost:
     prefill_flops: int
     kv_bytes: int
 
+    @property
+    def answer_ms(self) -> float:
+        """Milliseconds of the whole answer: its first token, and every further one at their median."""
+        return self.first_token_ms + (self.decode_ms or 0.0) * max(0, self.new_tokens - 1)
+
     def to_json(self) -> dict[str, float | int | None]:
         """Return the figures as plain JSON values, times to a thousandth of a millisecond."""
         rounded = {name: getattr(self, name) for name in self.__slots__}

@@ -41,5 +41,23 @@ def page(browser, served, request) -> Iterator[Page]:
     assert complaints == []
 
 
+def ask(page: Page) -> None:
+    """Press Ask and wait until this very run is over: its figures are new ones, and Ask can be pressed again."""
+    page.evaluate("document.querySelector('#figures table')?.setAttribute('data-old', '')")
+    page.click("#ask")
+    expect(page.locator("#figures table:not([data-old])")).to_be_visible()
+    expect(page.locator("#ask")).to_be_enabled()
+
+
+def wait_for_pictures(page: Page, selector: str, width: int = 1) -> None:
+    """Wait until there are pictures under a selector, and all of them are there, at least so wide."""
+    page.wait_for_function(
+        """([selector, width]) => {
+          const pictures = [...document.querySelectorAll(selector)].filter((one) => one.src);
+          return pictures.length > 0 && pictures.every((one) => one.complete && one.naturalWidth >= width); }""",
+        arg=[selector, width],
+    )
+
+
 def _foreign(url: str, served: str) -> bool:
     return not url.startswith((served, "data:", "blob:"))

@@ -96,6 +96,28 @@ def test_an_mcp_client_asks_and_gets_what_the_api_gives(served, client):
     assert bad.isError and "no method 'magic'" in bad.content[0].text
 
 
+def test_compare_and_sweep_answer_an_mcp_client_as_they_answer_the_api(served, client):
+    url = f"data:image/png;base64,{base64.b64encode(Path(PICTURE).read_bytes()).decode()}"
+    asked = {"question": "What is in the middle?", "model": "duet-mini"}
+
+    async def ask(session: ClientSession) -> Any:
+        names = {tool.name.rsplit("_", 1)[-1]: tool.name for tool in (await session.list_tools()).tools}
+        compared = await session.call_tool(
+            names["compare"], {"picture": url, **asked, "reduction": 78, "methods": ["duet"]}
+        )
+        return compared, await session.call_tool(names["sweep"], {"picture": url, **asked, "method": "duet"})
+
+    compared, swept = (ast.literal_eval(said.content[0].text) for said in mcp_session(served, ask))
+    rows = client.predict(picture=handle_file(PICTURE), **asked, reduction=78, methods=["duet"], api_name="/compare")
+    points = client.predict(picture=handle_file(PICTURE), **asked, method="duet", api_name="/sweep")
+    for key in ("method", "full", "reduced", "agree", "note", "tokens", "trace"):
+        assert [row[key] for row in compared["rows"]] == [row[key] for row in rows["rows"]]
+    for key in ("kept_percent", "method", "answer", "same", "note", "tokens"):
+        assert [point[key] for point in swept["points"]] == [point[key] for point in points["points"]]
+    assert swept["smallest"]["kept_percent"] == points["smallest"]["kept_percent"]
+    assert swept["came_back"] == points["came_back"]
+
+
 def test_ask_answers_with_one_json_object(client):
     question = load_gallery().examples[0].duel.question
     said = client.predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import fields
 from html import unescape
 from pathlib import Path
@@ -79,6 +80,7 @@ def test_a_request_ends_with_both_answers_the_map_and_the_figures(desk, gallery)
         assert "✓ right" in card or truth in card
     assert "KV cache" in final["speed"]
     assert messages.MEASURED_NOW in final["speed"]
+    assert float(re.search(r"Both answers took the model ([\d,]+) ms", final["speed"])[1].replace(",", "")) > 0
     assert "2 interleaved runs" in final["figures"]
     value = json.loads(final["patchmap"])
     assert abs(sum(value["layers"]) / len(value["layers"]) - 0.22 * 576) <= 1
@@ -86,6 +88,17 @@ def test_a_request_ends_with_both_answers_the_map_and_the_figures(desk, gallery)
     assert final["notice"] == ""
     assert final["ask"]["interactive"]
     assert not final["stop"]["interactive"]
+
+
+def test_the_map_is_drawn_before_the_reduced_answer_is_spoken(desk, gallery):
+    order = []
+    for outputs in desk.ask_on_page(*given(str(gallery.examples[0].file))):
+        order += [name for name, value in zip(FIELDS, outputs, strict=True) if value != gr.skip()]
+    drawn = order.index("patchmap")
+    assert order[:drawn].count("full") >= 3  # empty, some words, all of them
+    assert "full" in order[:drawn] and "run" in order[drawn:]
+    assert order[:drawn].count("reduced") == 1  # the empty card of the beginning
+    assert "reduced" in order[drawn:]
 
 
 def test_keeping_everything_gives_the_same_answer_and_claims_nothing(desk, gallery):
@@ -179,6 +192,17 @@ def test_stopped_answers_keep_their_words_and_lose_the_caret(desk):
     assert "the ca" in outputs["full"]
     assert 'class="caret"' not in outputs["full"]
     assert messages.STOPPED in outputs["notice"]
+
+
+def test_the_examples_need_no_model(gallery):
+    settings = Settings(models=("no/where",), hub=False)
+    desk = Desk(settings, gallery)
+    for example in (*gallery.examples, *gallery.clips):
+        screen = desk.example_screen(example)
+        assert json.loads(screen.patchmap)["steps"] and "answer-text" in screen.full + screen.reduced
+        assert desk.model_of_examples() == "no/where"
+    assert gpu.size_of("no/where") is None
+    assert "% of the model&#x27;s tokens" in json.loads(desk.slider("duet", "no/where", PICTURE, 8))[78][0]
 
 
 def test_an_example_brings_its_own_recorded_run(desk, gallery):

@@ -23,7 +23,7 @@ from duet_core.trace import SURVIVED, Fate, Trace
 from tests.app_fixtures import small_trace, two_frames
 from tests.axe import violations
 from tests.bare_map import show_map, slide, value_of
-from tests.opened import browser, page
+from tests.opened import ask, browser, page
 from tests.served import served
 
 __all__ = ["browser", "page", "served"]
@@ -339,6 +339,23 @@ def test_what_is_painted_stays_for_the_same_picture_and_goes_with_it(bare):
     assert bare.evaluate("window.sent.at(-1)") == ""
 
 
+def test_another_run_on_the_same_picture_keeps_the_focus_and_draws_everything_anew(bare):
+    show_map(bare, value_of(small_trace()))
+    bare.locator("[role=gridcell]").nth(3).click()
+    bare.keyboard.press("ArrowDown")
+    fate = replace(small_trace(), fate=np.array([Fate.DROPPED] * 8 + [Fate.DOMINANT] * 8, np.uint8))
+    bare.evaluate("(value) => window.redraw(value)", value_of(fate, "Why?", description="Another run."))
+    expect(bare.locator("[role=gridcell]:focus")).to_have_attribute("data-patch", "7")
+    assert fates(bare) == ["dropped-before"] * 8 + ["dominant"] * 8
+    expect(bare.locator(".pm-words")).to_contain_text("Why?")
+    expect(bare.locator(".pm-alt")).to_have_text("Another run.")
+    expect(bare.locator(".pm-photo")).to_have_attribute("alt", "Another run.")
+    for part in (".pm-strip", ".pm-scrub", ".pm-bar-top", ".pm-words", ".pm-frame", ".pm-note", ".pm-side", ".pm-alt"):
+        expect(bare.locator(part)).to_have_count(1)
+    bare.keyboard.press("ArrowUp")
+    expect(bare.locator("[role=gridcell]:focus")).to_have_attribute("data-patch", "3")
+
+
 def test_a_brush_counts_through_all_frames_of_a_clip(bare):
     show_map(bare, value_of(two_frames()))
     bare.locator(".pm-film-frame").nth(1).click()
@@ -418,8 +435,7 @@ def test_the_brush_goes_with_the_next_ask_and_the_result_says_so(page):
     for cell, key in ((gone, "d"), (kept, "k")):
         cells.nth(cell).click()
         page.keyboard.press(key)
-    page.click("#ask")
-    expect(page.locator("#stop")).to_be_enabled()
+    ask(page)
     expect(page.locator("#speed")).to_contain_text("Timed without the brush")
     expect(page.locator("#answer-reduced .answer-tokens")).to_contain_text("1 patch protected, 1 patch forced out")
     expect(page.locator(".pm-sentence")).to_contain_text("By hand: 1 patch protected, 1 patch forced out.")
@@ -431,19 +447,15 @@ def test_the_brush_goes_with_the_next_ask_and_the_result_says_so(page):
     expect(page.locator(".pm-sentence")).to_contain_text("At 89 % stage 1 keeps")
     tried = fates(page)
     assert (tried[gone], tried[kept]) == ("dropped-before", "dominant") and tried != after
-    page.click("#ask")
-    expect(page.locator("#stop")).to_be_enabled()
-    expect(page.locator("#ask")).to_be_enabled()
+    ask(page)
     assert fates(page) == tried
     page.click("#example-2")
     expect(page.locator("#asked")).to_contain_text(load_gallery().examples[1].duel.question)
-    assert brushed(page) == {}
+    expect(page.locator("#patchmap [data-brush]")).to_have_count(0)
 
 
 def test_a_word_of_a_run_just_made_can_be_clicked(page):
-    page.click("#ask")
-    expect(page.locator("#stop")).to_be_enabled()
-    expect(page.locator("#ask")).to_be_enabled()
+    ask(page)
     page.locator(".pm-word").first.click()
     expect(page.locator(".pm-scale strong")).to_contain_text("Attention of")
     expect(page.locator(".pm-least")).to_be_visible()
@@ -454,4 +466,5 @@ def test_a_word_of_a_run_just_made_can_be_clicked(page):
 def test_axe_finds_nothing_in_our_own_elements(page, served, theme):
     page.goto(f"{served}?__theme={theme}")
     expect(page.locator("#patchmap [role=gridcell]")).to_have_count(576)
+    expect(page.locator("#picture img")).to_be_visible()
     assert violations(page, *OWN) == []

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app import messages
-from tests.opened import browser, page
+from tests.opened import ask, browser, page, wait_for_pictures
 from tests.pictures import see_through
 from tests.served import served
 from tests.test_browser_tabs import WAIT, no_sideways_scroll, open_tab, run, stop_at
@@ -51,8 +51,7 @@ def test_an_exam_can_be_stopped_and_frees_the_model(page):
     expect(page.locator("#score-status")).to_contain_text(messages.STOPPED_SERIES, timeout=WAIT)
     expect(page.locator("#score-run")).to_be_enabled()
     open_tab(page, "Ask")
-    page.click("#ask")
-    expect(page.locator("#figures table")).to_be_visible(timeout=WAIT)
+    ask(page)
 
 
 # How it works
@@ -69,7 +68,7 @@ def test_five_steps_are_walked_by_keyboard_and_follow_the_example(page):
         page.keyboard.press("ArrowRight")
         expect(text).to_have_count(1)
         expect(text).to_contain_text(title)
-        assert page.evaluate("document.querySelector('.walk-step:not([hidden]) img').naturalWidth > 300")
+        wait_for_pictures(page, ".walk-step:not([hidden]) img", 300)
         assert no_sideways_scroll(page)
     expect(page.locator(".walk-on")).to_be_disabled()
     page.keyboard.press("Home")
@@ -130,9 +129,8 @@ def test_a_link_restores_example_and_settings(page):
     expect(page.locator("#tokens")).to_have_text(tokens)
     expect(page.locator("#asked")).to_contain_text("What number is on the card?")
     assert copied(page) == link
-    page.click("#ask")
-    expect(page.locator("#asked")).to_contain_text("How many cats", timeout=WAIT)
-    expect(page.locator("#figures table")).to_be_visible(timeout=WAIT)
+    ask(page)
+    expect(page.locator("#asked")).to_contain_text("How many cats")
     expect(page.locator("#link-notice p")).to_have_count(0)
 
 
@@ -148,7 +146,7 @@ def test_a_link_beside_an_upload_says_that_the_picture_is_not_in_it(page, tmp_pa
     path = see_through(tmp_path / "mine.png")
     with page.expect_response(lambda got: "upload" in got.url):
         page.locator("#picture input[type=file]").set_input_files(str(path))
-    page.wait_for_timeout(1500)
+    expect(page.locator("#hint")).to_contain_text("drawn scenes")
     link = copied(page)
     expect(page.locator("#keep-note")).to_contain_text("not part of the link")
     assert "mine" not in link and "example" not in parse_qs(urlsplit(link).query)

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from app import messages
 from tests import pictures
-from tests.opened import browser, page
+from tests.opened import ask, browser, page, wait_for_pictures
 from tests.served import served
 
 __all__ = ["browser", "page", "served"]
@@ -20,14 +20,6 @@ CLIPS = Path(__file__).parent / "clips"
 
 def fates(page: Page) -> list[str]:
     return page.eval_on_selector_all("#patchmap [role=gridcell]", "cells => cells.map((cell) => cell.dataset.fate)")
-
-
-def ask(page: Page) -> None:
-    """Press Ask and wait for the figures of this very run."""
-    page.click("#ask")
-    expect(page.locator("#stop")).to_be_enabled()
-    expect(page.locator("#speed")).to_contain_text(messages.MEASURED_NOW)
-    expect(page.locator("#ask")).to_be_enabled()
 
 
 def test_the_first_screen_is_a_finished_example(page):
@@ -45,6 +37,7 @@ def test_an_example_is_asked_and_the_slider_changes_the_picture(page):
     expect(page.locator("#asked")).to_contain_text("How many")
     expect(page.locator("#tokens")).to_contain_text(re.compile(r"\d+ of 576 tokens on average"))
     ask(page)
+    expect(page.locator("#speed")).to_contain_text(messages.MEASURED_NOW)
     for side in ("full", "reduced"):
         expect(page.locator(f"#answer-{side} .answer-text")).not_to_be_empty()
         expect(page.locator(f"#answer-{side} .badge")).to_have_text(re.compile("right|wrong"))
@@ -64,8 +57,10 @@ def test_the_steps_change_the_fates_by_key_and_by_click(page):
     assert "dropped-at-4" in fates(page)
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
+    expect(page.locator(".pm-step[aria-pressed=true]")).to_contain_text("All patches")
     assert set(fates(page)) == {"dominant"}
     page.locator(".pm-step").last.click()
+    expect(page.locator(".pm-step[aria-pressed=true]")).to_contain_text("Before layer 6")
     assert "dropped-at-6" in fates(page)
     assert "dominant" not in fates(page)
     expect(page.locator("#step")).to_have_value("3")
@@ -142,9 +137,10 @@ def upload_clip(page: Page, path: Path) -> None:
     page.locator("#clip input[type=file]").set_input_files(path)
 
 
-def drawn(page: Page) -> list[bool]:
-    """Whether there is a picture on each small canvas of the film."""
-    return page.evaluate("""[...document.querySelectorAll('.pm-film-frame canvas')].map((board) => {
+def wait_until_drawn(page: Page) -> None:
+    """Wait until there is a picture on each small canvas of the film."""
+    page.wait_for_function("""[...document.querySelectorAll('.pm-film-frame canvas')].every((board) => {
+        if (!board.width) return false;
         const pixels = board.getContext('2d').getImageData(0, 0, board.width, board.height).data;
         return new Set(pixels).size > 2; })""")
 
@@ -154,7 +150,7 @@ def test_the_tab_of_clips_opens_with_a_finished_example(page):
     expect(page.locator("#speed")).to_contain_text("Recorded with duet-mini")
     expect(page.locator("#tokens")).to_contain_text("of 4,608 tokens on average")
     expect(page.locator("#points")).to_contain_text("93")
-    assert all(drawn(page))
+    wait_until_drawn(page)
     film = page.locator("#overlay video")
     page.evaluate("document.querySelector('#overlay video').play()")
     expect(film).to_have_js_property("videoWidth", 480)
@@ -200,7 +196,7 @@ def test_a_clip_of_ones_own_is_answered_and_drawn_in_its_shape(page, name, shape
     expect(page.locator("#question textarea")).to_have_value("What happens in the clip?")
     ask(page)
     expect(page.locator(".pm-film-frame")).to_have_count(frames)
-    assert all(drawn(page))
+    wait_until_drawn(page)
     photo = page.locator(".pm-photo").bounding_box()
     assert photo["width"] / photo["height"] == pytest.approx(shape, rel=0.02)
     expect(page.locator("#overlay video")).to_be_visible()
@@ -223,9 +219,10 @@ def test_every_clip_that_cannot_be_read_gets_its_sentence_at_once(page, tmp_path
     ):
         upload_clip(page, path)
         expect(page.locator("#notice")).to_contain_text(words)
+        page.evaluate("document.querySelector('#notice .notice').setAttribute('data-old', '')")
         page.click("#ask")
+        expect(page.locator("#notice .notice:not([data-old])")).to_contain_text(words)
         expect(page.locator("#ask")).to_be_enabled()
-        expect(page.locator("#notice")).to_contain_text(words)
     page.click("#clip-example-2")
     expect(page.locator("#asked")).to_contain_text("How many times")
 
@@ -235,7 +232,7 @@ def test_a_small_screen_with_a_clip_has_no_sideways_scroll(page):
     open_clips(page)
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0
-    assert all(drawn(page))
+    wait_until_drawn(page)
 
 
 @pytest.mark.parametrize("page", [390, 768], indirect=True)
@@ -243,9 +240,10 @@ def test_a_small_screen_has_no_sideways_scroll(page):
     for step in range(4):
         page.locator(".pm-step").nth(step).click()
     page.get_by_role("button", name="Exact numbers").click()
+    expect(page.locator("#exact").get_by_label("Dominant")).to_be_visible()
     overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert overflow <= 0
-    assert page.evaluate("[...document.images].every((image) => !image.src || image.naturalWidth > 0)")
+    wait_for_pictures(page, "img")
 
 
 def test_every_part_can_be_found_by_its_name(page):

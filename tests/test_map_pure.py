@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import combinations
 
 import matplotlib
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from app import map_texts as texts
-from app.fates import SCALE
+from app.fates import SCALE, STAGE_1, looks
 from app.film import key_of
 from app.live import is_live, live_json
 from app.painted import in_words, read_brush
@@ -53,6 +54,33 @@ def test_the_scale_is_cividis_and_even_in_lightness():
 
 def _linear(part: float) -> float:
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
+
+
+# What is left of a colour for those without one kind of cone, in linear light: Machado, Oliveira and Fernandes, 2009
+_BLIND = {
+    "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+_XYZ = ((0.4339, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0178, 0.1095, 0.8727))  # over the white of a screen
+
+
+def _lab(rgb: np.ndarray) -> np.ndarray:
+    """CIE Lab of a colour in linear light."""
+    x, y, z = (f ** (1 / 3) if f > 0.008856 else 7.787 * f + 16 / 116 for f in np.array(_XYZ) @ np.clip(rgb, 0, 1))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("eye", _BLIND)
+def test_the_fates_of_a_run_look_different_to_colour_blind_eyes(eye):
+    shown = looks([*STAGE_1, "dropped-at-4", "dropped-at-6"])
+    linear = [[_linear(int(look.colour[at : at + 2], 16) / 255) for at in (1, 3, 5)] for look in shown]
+    seen = [_lab(np.array(_BLIND[eye]) @ np.array(rgb)) for rgb in linear]
+    gaps = {
+        (one.fate, other.fate): float(np.linalg.norm(seen[a] - seen[b]))
+        for (a, one), (b, other) in combinations(enumerate(shown), 2)
+    }
+    assert min(gaps.values()) > 10, gaps  # 2.3 is what an eye can just tell apart
 
 
 def test_every_script_of_the_map_is_short_and_taken_once():

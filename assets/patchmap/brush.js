@@ -111,4 +111,4 @@ function forgetPaint() {
   window.dispatchEvent(new CustomEvent("duet-brush", { detail: "" }));
 }
 
-window.addEventListener("duet-brush-clear", () => map && painted.size && clearPaint());
+window.addEventListener("duet-other-subject", () => map && painted.size && clearPaint());

@@ -5,24 +5,32 @@ function draw(value) {
   const before = map;
   map = JSON.parse(value);
   live = null;
-  map.frames.forEach((own, at) => {
-    own.photo ||= map.frames[0].photo;
-    own.image = Object.assign(new Image(), { src: own.photo, onload: () => thumbsOf(at) });
-  });
   const same = before?.key === map.key && before.rows === map.rows && before.frames.length === map.frames.length;
+  openPhotos(same ? before.frames : []);
   if (!same) forgetPaint();
   step = map.open_at;
   frame = same ? frame : busiest();
   chosen = same ? chosen : best();
   if (!modeHolds(mode)) mode = "fate";
   word = 0;
-  layOut();
+  layOut(same && element.firstChild);
   goTo(step);
   select(chosen, false);
 }
 
-function layOut() {
+function openPhotos(before) {
+  map.frames.forEach((own, at) => {
+    own.photo ||= map.frames[0].photo;
+    const known = before[at]?.photo === own.photo && before[at].image;
+    own.image = known || Object.assign(new Image(), { src: own.photo, onload: () => thumbsOf(at) });
+  });
+}
+
+// Another run on the same picture keeps the board with its cells, and the focus there: the rest is little.
+function layOut(keepsBoard) {
+  const before = parts;
   parts = {
+    palette: palette(),
     strip: make("div", { class: "pm-strip", role: "group", "aria-label": "Steps of the reduction" }),
     scrub: scrubber(),
     card: make("div", { class: "pm-card", "aria-live": "polite" }),
@@ -30,18 +38,30 @@ function layOut() {
     curve: make("div", { class: "pm-curve" }),
     heat: make("div", { class: "pm-heat" }),
     note: make("p", { class: "pm-note", role: "status" }),
+    alt: make("p", { class: "pm-alt", text: map.description }),
   };
   parts.strip.append(...map.steps.map(stepButton));
-  const board = canvas();
-  const root = make("div", { class: "pm" }, palette(), parts.strip, parts.scrub);
-  root.style.setProperty("--steps", map.steps.length);
-  if (isClip()) root.append(film());
-  const shown = make("div", { class: "pm-shown" }, bar(), wordsLine(), board, parts.note);
-  const side = make("div", { class: "pm-side" }, parts.sentence, parts.card, legends(), parts.curve, parts.heat);
-  root.append(make("div", { class: "pm-body" }, shown, side), make("p", { class: "pm-alt", text: map.description }));
-  element.replaceChildren(root);
+  if (isClip()) film();
   if (isClip()) parts.heat.append(heat());
-  new ResizeObserver(thumbs).observe(parts.strip);
+  if (keepsBoard) for (const name of BOARD) parts[name] = before[name];
+  else canvas();
+  parts.bar = bar();
+  wordsLine();
+  parts.side = make("div", { class: "pm-side" }, parts.sentence, parts.card, legends(), parts.curve, parts.heat);
+  if (keepsBoard) for (const name of AROUND) before[name]?.replaceWith(parts[name]);
+  else element.replaceChildren(root());
+  frameBoard();
+  element.firstChild.style.setProperty("--steps", map.steps.length);
+  new ResizeObserver(() => parts.strip.firstChild.firstChild.width === thumbWidth() || thumbs()).observe(parts.strip);
+}
+
+const BOARD = ["board", "photo", "unseen", "paint", "grid", "lines"];
+const AROUND = ["palette", "strip", "scrub", "film", "bar", "words", "note", "side", "alt"];
+
+function root() {
+  const shown = make("div", { class: "pm-shown" }, parts.bar, parts.words, parts.board, parts.note);
+  const top = [parts.palette, parts.strip, parts.scrub, ...(isClip() ? [parts.film] : [])];
+  return make("div", { class: "pm" }, ...top, make("div", { class: "pm-body" }, shown, parts.side), parts.alt);
 }
 
 function palette() {
@@ -80,20 +100,24 @@ function button(text, attributes, act) {
 }
 
 function canvas() {
-  const [left, top, right, bottom] = map.view;
-  const board = make("div", { class: "pm-frame" });
-  parts.board = board;
-  board.style.aspectRatio = `${right - left} / ${bottom - top}`;
-  parts.photo = make("img", { class: "pm-photo", alt: map.description, draggable: "false" });
+  parts.board = make("div", { class: "pm-frame" });
+  parts.photo = make("img", { class: "pm-photo", draggable: "false" });
   parts.unseen = make("div", { class: "pm-shades" });
   parts.paint = make("canvas", { class: "pm-paint", "aria-hidden": "true" });
   parts.grid = grid();
   parts.lines = makeSvg("svg", { class: "pm-lines", "aria-hidden": "true", preserveAspectRatio: "none" });
+  parts.board.append(...BOARD.slice(1).map((name) => parts[name]));
+  new ResizeObserver(() => isPainted() || paint()).observe(parts.paint);
+}
+
+// Lays the photo where it belongs, and says what it shows.
+function frameBoard() {
+  const [left, top, right, bottom] = map.view;
+  parts.board.style.aspectRatio = `${right - left} / ${bottom - top}`;
+  parts.photo.alt = map.description;
   parts.lines.setAttribute("viewBox", `0 0 ${map.cols} ${map.rows}`);
-  new ResizeObserver(paint).observe(parts.paint);
-  board.append(place(parts.photo, [0, 0, ...map.picture]), parts.unseen, parts.paint, parts.grid, parts.lines);
+  place(parts.photo, [0, 0, ...map.picture]);
   settle();
-  return board;
 }
 
 function place(node, box) {

@@ -8,11 +8,13 @@ const looksAt = (own, at) => {
 };
 const paperColour = () => getComputedStyle(parts.strip).getPropertyValue("--paper").trim();
 
+const dots = () => window.devicePixelRatio || 1;
+const paintSize = () => [parts.paint.clientWidth, parts.paint.clientHeight].map((side) => Math.round(side * dots()));
+const isPainted = () => [parts.paint.width, parts.paint.height].join() === paintSize().join();
+
 function paint() {
-  const board = parts.paint;
-  const scale = window.devicePixelRatio || 1;
-  const [width, height] = [Math.round(board.clientWidth * scale), Math.round(board.clientHeight * scale)];
-  if (!width || !height) return;
+  const [board, scale, [width, height]] = [parts.paint, dots(), paintSize()];
+  if (!width || !height) return void (board.width = 0); // hidden: painted when it is seen again
   if (board.width !== width || board.height !== height) Object.assign(board, { width, height });
   const pen = board.getContext("2d");
   pen.clearRect(0, 0, width, height);
@@ -31,11 +33,15 @@ function thumbsOf(own) {
   else thumb(parts.film.children[own].firstChild, own, step);
 }
 
+const thumbDots = () => Math.min(2, dots());
+const thumbWidth = () => Math.round(parts.strip.firstChild.firstChild.clientWidth * thumbDots());
+
 function thumb(board, own, at) {
   const image = map.frames[own].image;
   const [left, top, right, bottom] = map.view;
-  const scale = Math.min(2, window.devicePixelRatio || 1);
+  const scale = thumbDots();
   const width = Math.round(board.clientWidth * scale);
+  if (!width) board.width = 0;
   if (!width || !image.complete) return;
   const zoom = width / (right - left);
   const box = ([x0, y0, x1, y1]) => [(x0 - left) * zoom, (y0 - top) * zoom, (x1 - x0) * zoom, (y1 - y0) * zoom];
