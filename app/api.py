@@ -22,6 +22,16 @@ from app.standings import point_json, row_json
 from duet_core.scenes.actors import FRAMES
 
 
+class Names(gr.JSON):
+    """A list of names that says so; what `gr.JSON` says of itself is no schema that MCP takes."""
+
+    is_template = True
+
+    def api_info(self) -> dict[str, Any]:
+        """Return the schema of a list of names."""
+        return {"type": "array", "items": {"type": "string"}, "description": "a list of names"}
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """What this deployment answers to programs."""
@@ -143,7 +153,7 @@ def add_api(settings: Settings) -> None:
     picture = SafePicture(label="picture", type="filepath", image_mode=None, visible=False)
     clip = SafeClip(label="clip", visible=False)
     frames = gr.Number(FRAMES, label="frames", visible=False)
-    methods = gr.JSON(["duet"], label="methods", visible=False)
+    methods = Names(["duet"], label="methods", visible=False)
     question, reduction, method, model = _asked(settings)
     asked = [question, reduction, method, model]
     for answer, name, inputs in (
