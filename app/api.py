@@ -32,6 +32,16 @@ class CallerLeft(DuetError):  # noqa: N818  nobody will read it
     """Whoever asked does not wait any more."""
 
 
+class Names(gr.JSON):
+    """A list of names that says so; what `gr.JSON` says of itself is no schema that MCP takes."""
+
+    is_template = True
+
+    def api_info(self) -> dict[str, Any]:
+        """Return the schema of a list of names."""
+        return {"type": "array", "items": {"type": "string"}, "description": "a list of names"}
+
+
 @dataclass(frozen=True, slots=True)
 class Api:
     """What this deployment answers to programs."""
@@ -161,7 +171,7 @@ def add_api(settings: Settings) -> None:
     picture = SafePicture(label="picture", type="filepath", image_mode=None, visible=False)
     clip = SafeClip(label="clip", visible=False)
     frames = gr.Number(FRAMES, label="frames", visible=False)
-    methods = gr.JSON(["duet"], label="methods", visible=False)
+    methods = Names(["duet"], label="methods", visible=False)
     question, reduction, method, model = _asked(settings)
     asked = [question, reduction, method, model]
     for answer, name, inputs in (

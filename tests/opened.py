@@ -45,7 +45,8 @@ def ask(page: Page) -> None:
     """Press Ask and wait until this very run is over: its figures are new ones, and Ask can be pressed again."""
     page.evaluate("document.querySelector('#figures table')?.setAttribute('data-old', '')")
     page.click("#ask")
-    expect(page.locator("#figures table:not([data-old])")).to_be_visible()
+    measured = page.locator("#figures table:not([data-old])")
+    expect(measured).to_be_visible(timeout=200_000)  # on a busy machine it takes its time
     expect(page.locator("#ask")).to_be_enabled()
 
 

@@ -81,7 +81,7 @@ def test_a_request_ends_with_both_answers_the_map_and_the_figures(desk, gallery)
     assert "KV cache" in final["speed"]
     assert messages.MEASURED_NOW in final["speed"]
     assert float(re.search(r"Both answers took the model ([\d,]+) ms", final["speed"])[1].replace(",", "")) > 0
-    assert "2 interleaved runs" in final["figures"]
+    assert re.search("2 interleaved runs|one run of each", final["figures"])  # as many as a busy machine can afford
     value = json.loads(final["patchmap"])
     assert abs(sum(value["layers"]) / len(value["layers"]) - 0.22 * 576) <= 1
     assert sent["patchmap"] == 1
