@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 LEAST, MOST = 5, 120
+PAGE_TOKENS = 64  # of an answer at most, unless the page's slider says otherwise
 MEASURE_SECONDS = 20.0  # a slow model gets fewer repeats rather than a visitor who waits for minutes
 
 # Seconds that a model of 7B takes on a card of the size a Space lends, with room to spare.
@@ -21,6 +23,12 @@ _START, _OPEN = 3.0, 50.0  # a process and the weights that are there already; a
 _LOOK, _SEE, _READ = 0.2, 0.05, 0.1  # a pass; the encoder and the language model for a picture or frame of it
 _TOKEN, _MEASURED_TOKENS = 0.025, 4
 _LAST_SCENE = 10.0  # an exam ends with a scene that is begun
+
+
+def page_seconds(frames: int, reduction: float, settings: Settings) -> int:
+    """Return the seconds that Ask will take of a visitor's day for a picture or clip of so many frames."""
+    work = _answering(frames, (1.0, 1.0 - reduction), PAGE_TOKENS, settings.repeats)
+    return ceil(min(max(_START + work, LEAST), MOST))
 
 
 def gpu_seconds(job: Job | Series | Sitting, settings: Settings) -> int:
@@ -36,15 +44,14 @@ def gpu_seconds(job: Job | Series | Sitting, settings: Settings) -> int:
 
 def _asked(job: Job | Series, settings: Settings) -> float:
     """Seconds of all answers, and of measuring them where that is wanted."""
-    looks = sum(_look(job, kept) for kept in job.shares)
-    answers = looks + len(job.shares) * job.new_tokens * _TOKEN
-    measuring = _measuring(looks, settings.repeats) if job.measure else 0.0
-    return answers + measuring
+    repeats = settings.repeats if job.measure else 0
+    return _answering(length_of(job.subject) or 1, job.shares, job.new_tokens, repeats)
 
 
-def _look(job: Job | Series, kept: float) -> float:
-    """Seconds to the first token when a share of the tokens is kept."""
-    return _LOOK + (length_of(job.subject) or 1) * (_SEE + _READ * kept)
+def _answering(frames: int, shares: Sequence[float], new_tokens: int, repeats: int) -> float:
+    """Seconds of one answer for each share of the tokens that is kept, and of timing them if `repeats` are wanted."""
+    looks = sum(_LOOK + frames * (_SEE + _READ * kept) for kept in shares)  # to the first token of each
+    return looks + len(shares) * new_tokens * _TOKEN + (_measuring(looks, repeats) if repeats else 0.0)
 
 
 def _measuring(looks: float, repeats: int) -> float:

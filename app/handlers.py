@@ -12,6 +12,7 @@ from app import gpu, messages, overlay_clip, screens, views
 from app.asking import make_job
 from app.checks import MOST_REDUCTION, check_frames, check_method
 from app.clips import Choice, open_clip
+from app.duration import page_seconds
 from app.faults import told
 from app.film import Subject
 from app.gallery import Example, Gallery
@@ -24,6 +25,7 @@ from app.play import Play
 from app.screens import Screen
 from app.settings import BUNDLED_MODEL, PAPER_CLIP_REDUCTIONS, PAPER_REDUCTIONS, Settings
 from app.slider import slider_rows
+from app.zerogpu import ON_ZERO_GPU
 from duet_core.errors import DuetError
 from duet_core.plan import Size
 from duet_core.scenes.actors import FRAMES
@@ -127,7 +129,14 @@ class Desk:
 
     def slider(self, method: str, model: str, medium: str, count: float) -> str:
         """Say what the slider means at every place, for the browser to look up while it moves."""
-        return slider_rows(check_method(method), self._size(model, medium, count))
+        return self.slider_of(check_method(method), self._size(model, medium, count))
+
+    def slider_of(self, method: str, size: Size | None) -> str:
+        """Say the same of a known method and size, and what asking will take of a visitor's quota if there is one."""
+        return slider_rows(method, size, self._cost if ON_ZERO_GPU else None)
+
+    def _cost(self, frames: int, reduction: float) -> str:
+        return messages.of_your_gpu_time(page_seconds(frames, reduction, self.settings))
 
     def preview_exact(self, method: str, model: str, medium: str, count: float, *fields: Any) -> Outputs:
         """Say what the folded fields mean: tokens line, and that they now count instead of the slider."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
@@ -10,17 +11,17 @@ import gradio as gr
 from app import views
 from app.checks import MOST_REDUCTION
 from app.clips import FILE_TYPES, RULES, SafeClip
+from app.duration import PAGE_TOKENS
 from app.film import Film, frames_of
 from app.gallery import Example
 from app.given import CLIP, PICTURE
 from app.handlers import Desk
 from app.media import SafePicture
 from app.menu import model_choices
-from app.plans import EXACT_FIELDS, Exact, exact_of, in_words, plan_for
+from app.plans import EXACT_FIELDS, Exact, exact_of, plan_for
 from app.rack import menu
 from app.render import data_url
 from app.settings import Settings
-from app.slider import slider_rows
 from duet_core.clips import FEWEST
 from duet_core.plan import Queries
 from duet_core.scenes.actors import FRAMES
@@ -122,8 +123,9 @@ def question_side(desk: Desk) -> tuple[Inputs, Beside]:
     )
     points = _buttons(desk.points(PICTURE), elem_id="points")
     plan = plan_for(first.method, first.reduction / 100, desk.gallery.size)
-    tokens = html(views.tokens_line(in_words(plan, desk.gallery.size)), elem_id="tokens")
-    rows = gr.Textbox(slider_rows(first.method, desk.gallery.size), visible="hidden", elem_id="slider-rows")
+    meaning = desk.slider_of(first.method, desk.gallery.size)
+    tokens = html(json.loads(meaning)[round(first.reduction)][0], elem_id="tokens")
+    rows = gr.Textbox(meaning, visible="hidden", elem_id="slider-rows")
     method, model = _menus(desk)
     with gr.Row(elem_id="go"):
         ask = gr.Button("Ask", variant="primary", elem_id="ask", scale=3, min_width=120)
@@ -228,7 +230,7 @@ def _exact_fields(settings: Settings, shown: Exact) -> tuple[Any, ...]:
                 info="Whose attention ranks the tokens.",
             )  # fmt: skip
         length = gr.Slider(
-            1, settings.new_tokens, min(64, settings.new_tokens), step=1, label="Longest answer",
+            1, settings.new_tokens, min(PAGE_TOKENS, settings.new_tokens), step=1, label="Longest answer",
             info="New tokens at most.", buttons=[],
         )  # fmt: skip
     return custom, dominant, contextual, width, layers, keep, queries, length

@@ -95,6 +95,11 @@ def answers_took(milliseconds: float) -> str:
     return f" Both answers took the model {milliseconds:,.0f} ms."
 
 
+def of_your_gpu_time(seconds: int) -> str:
+    """What a question will take of a visitor's quota, said before it is asked."""
+    return f", about {seconds} s of your GPU time"
+
+
 def downloading(done: int, total: int) -> str:
     """So many bytes of a model are here."""
     return f"Downloading the model: {done / 1e9:.1f} of {total / 1e9:.1f} GB ..."

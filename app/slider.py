@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import astuple
 from functools import lru_cache
 
@@ -29,13 +30,16 @@ def slider_plans(method: str, size: Size) -> tuple[Plan, ...]:
     return tuple(plan_for(method, percent / 100, size) for percent in range(MOST_REDUCTION + 1))
 
 
-def slider_rows(method: str, size: Size | None) -> str:
+def slider_rows(method: str, size: Size | None, cost: Callable[[int, float], str] | None = None) -> str:
     """Return as JSON what each whole percent means: the tokens line, that the slider counts, and the six plan fields.
 
-    Without a size, as of a model that is not open yet, only the first two.
+    Without a size, as of a model that is not open yet, only the first two. `cost(frames, reduction)`: what the tokens
+    line says more, where asking has a price.
     """
     if size is None:
         shares = (f"{100 - percent} % of the model's tokens on average" for percent in range(MOST_REDUCTION + 1))
         return json.dumps([[views.tokens_line(share), False] for share in shares])
     plans = slider_plans(method, size)
-    return json.dumps([[views.tokens_line(in_words(plan, size)), False, *astuple(exact_of(plan))] for plan in plans])
+    prices = [cost(size.frames, percent / 100) if cost else "" for percent in range(len(plans))]
+    lines = [views.tokens_line(in_words(plan, size) + price) for plan, price in zip(plans, prices, strict=True)]
+    return json.dumps([[line, False, *astuple(exact_of(plan))] for line, plan in zip(lines, plans, strict=True)])

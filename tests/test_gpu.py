@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import pickle
 import runpy
@@ -18,9 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from app import gpu, zerogpu
-from app.duration import LEAST, MOST, gpu_seconds
+from app import given as given_values
+from app import gpu, handlers, zerogpu
+from app.duration import LEAST, MOST, PAGE_TOKENS, gpu_seconds
 from app.film import Film, frames_of
+from app.gallery import load_gallery
+from app.handlers import Desk
 from app.settings import Settings
 from app.shelf import Downloading
 from duet_core import errors
@@ -195,3 +199,13 @@ def test_importing_the_page_makes_no_tensor_and_starts_no_device():
     )
     done = subprocess.run([sys.executable, "-c", script, *names], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "False"]
+
+
+def test_what_asking_takes_of_a_quota_is_said_before(monkeypatch):
+    """As many seconds as the run will ask the Space for; where nobody counts them, nothing is said."""
+    desk = Desk(SETTINGS, load_gallery())
+    assert "GPU time" not in desk.slider("duet", "duet-mini", given_values.PICTURE, 8)
+    monkeypatch.setattr(handlers, "ON_ZERO_GPU", True)
+    line = json.loads(desk.slider("duet", "duet-mini", given_values.PICTURE, 8))[89][0]
+    seconds = gpu_seconds(replace(job(), reduction=0.89, new_tokens=PAGE_TOKENS), SETTINGS)
+    assert f"about {seconds} s of your GPU time" in line
