@@ -50,6 +50,8 @@ class Play:
         """Take in one event and return what changes on the page; None for a piece too soon after the last one."""
         self.take(event)
         match event:
+            case Phase("measuring") if self._doing == "measuring":
+                return Screen()  # nothing new, but a moment at which Stop can end the run
             case Phase(name):
                 return None if name == self._doing else Screen(speed=self._status(name))
             case Downloading(done, total):
