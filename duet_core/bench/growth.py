@@ -47,12 +47,16 @@ def pictures(seed: int, sides: Sequence[int]) -> list[Subject]:
 
 
 def measure_growth(
-    model: Model, opened: Opened, subjects: Sequence[Subject], reductions: Mapping[str, float | None], repeats: int
+    model: Model,
+    opened: Opened | None,
+    subjects: Sequence[Subject],
+    reductions: Mapping[str, float | None],
+    repeats: int,
 ) -> list[dict[str, Any]]:
     """Return a row for each subject and each reduction (None: all tokens); the first of them is compared with.
 
     Times are of the language model over the prompt with both selections, in turns; peaks of a fresh process that
-    encodes and answers, None where the system tells none.
+    encodes and answers, None where the system tells none or nobody said how to open the model.
     """
     rows: list[dict[str, Any]] = []
     for subject in subjects:
@@ -74,8 +78,9 @@ def _plan(model: Model, encoded: Any, reduction: float | None) -> Plan:
     return model.plan("none") if reduction is None else model.plan(reduction=reduction, encoded=encoded)
 
 
-def _peak(opened: Opened, subject: Subject, plan: Plan) -> dict[str, Any]:
-    return {"peak_bytes": peak_bytes(opened, subject.picture, subject.question, plan) if can_measure() else None}
+def _peak(opened: Opened | None, subject: Subject, plan: Plan) -> dict[str, Any]:
+    asked = subject.picture, subject.question, plan
+    return {"peak_bytes": peak_bytes(opened, *asked) if opened and can_measure() else None}
 
 
 def _row(
