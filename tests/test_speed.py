@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from duet_core.__main__ import main
+from duet_core.bench import race
 from duet_core.bench.growth import clips, growth_table, measure_growth, pictures
 from duet_core.bench.options import read_options
 from duet_core.bench.peaks import can_measure
 from duet_core.bench.plots import draw_growth, draw_speed
-from duet_core.bench.race import against_generate, measure_speed
+from duet_core.bench.race import measure_speed
 from duet_core.bench.speed_report import machine, speed_table
 from duet_core.cost import kv_bytes
 from duet_core.engine import Model
@@ -25,7 +26,7 @@ from duet_core.scenes.clip import make_clip
 def report(mini: Model) -> dict:
     scene = make_scene(3)
     plans = {"full": mini.plan("none"), "128": mini.plan(budget=128), "64": mini.plan(budget=64)}
-    return measure_speed(mini, scene.image, "What is in the picture?", plans, repeats=5) | {"machine": machine()}
+    return measure_speed(mini, scene.image, "What is in the picture?", plans, repeats=3) | {"machine": machine()}
 
 
 def test_plans_are_compared_side_by_side(report):
@@ -53,14 +54,8 @@ def test_a_second_question_does_not_wait_for_the_encoder(report):
 def test_nothing_dropped_is_compared_with_transformers_at_both_batches(report):
     assert set(report["against_generate"]) == {"1", "4"}
     for own in report["against_generate"].values():
-        assert own["new_tokens"] > 2 and own["prefill"]["runs"] == own["decode"]["runs"] == 5
+        assert own["same_tokens"] and own["prefill"]["runs"] == own["decode"]["runs"] == 3
         assert own["prefill"]["median"] < 2.0 and own["decode"]["median"] < 2.0
-
-
-def test_an_answer_of_one_token_has_no_decode(mini, monkeypatch):
-    monkeypatch.setattr(type(mini), "generate", lambda *_: type("One", (), {"token_ids": [[2]]}))
-    own = against_generate(mini, make_scene(3).image, "Is there a cat?", repeats=1, batch=1)
-    assert "decode" not in own and own["new_tokens"] == 1
 
 
 def test_the_report_is_told_in_words_and_drawn(report, tmp_path):
@@ -70,7 +65,8 @@ def test_the_report_is_told_in_words_and_drawn(report, tmp_path):
     assert "bare layers faster" in (tmp_path / "speed.svg").read_text()
 
 
-def test_the_shell_measures_clips_and_peaks(capsys, tmp_path):
+def test_the_shell_measures_clips_and_peaks(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(race, "BATCHES", (1,))  # four clips at once take their time
     out, table = tmp_path / "speed.json", tmp_path / "speed.md"
     options = ["--budgets", "93%", "--n", "1", "--json", str(out), "--table", str(table)]
     assert main(["bench", "speed", "--exam", "clips", *options]) == 0

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from duet_core import running
 from duet_core.bench.speed import PlanSpeed, summed_up
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model, Picture
@@ -24,6 +25,7 @@ from duet_core.trace import Trace
 
 BATCHES = (1, 4)
 _TOKENS = 4  # decoded in each run of a plan
+_NO_TOKEN = -1
 _LONGEST = 24  # tokens decoded beside transformers
 _WARM_UP = 2  # rounds
 
@@ -116,27 +118,40 @@ def _figures(plan: Plan, own: Sequence[Lap], first: Sequence[Lap]) -> dict[str, 
 def against_generate(model: Model, picture: Picture, question: str, repeats: int, batch: int) -> dict[str, Any]:
     """Return our loop's time with nothing dropped over transformers' own `generate`, same inputs, in turns.
 
-    `prefill`: up to the first token, the vision encoder included; `decode`: the further tokens alone, left out where
-    the answer has none; `new_tokens`: how many came in all.
+    `prefill`: up to the first token, the vision encoder included; `decode`: the further tokens alone. Neither side ends
+    at an end token, so that there is something to decode; `same_tokens`: whether both came to the same ones.
     """
     inputs = {name: torch.cat([value] * batch) for name, value in model.inputs(picture, question).items()}
-    plan, longest = model.plan("none"), _LONGEST
+    endless = {"do_sample": False, "eos_token_id": _NO_TOKEN, "pad_token_id": 0}
 
     def theirs(tokens: int) -> Any:
-        return model.backbone.model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
+        return model.backbone.model.generate(**inputs, max_new_tokens=tokens, **endless)
 
     with torch.inference_mode():
-        made = len(model.generate(inputs, plan, longest).token_ids[0])
-        theirs(longest)  # both warm up
+        made = theirs(_LONGEST)[0, inputs["input_ids"].shape[1] :]  # both warm up
+        same = _ours(model, inputs, _LONGEST) == made.tolist()
         rounds = []
         for _ in range(repeats):
-            mine = [_milliseconds(partial(model.generate, inputs, plan, many)) for many in (1, longest)]
-            rounds.append((mine, [_milliseconds(partial(theirs, many)) for many in (1, longest)]))
-    report: dict[str, Any] = {"prefill": Spread.of([ours[0] / other[0] for ours, other in rounds]).to_json()}
-    if made > 1:
-        shares = [(ours[1] - ours[0]) / (other[1] - other[0]) for ours, other in rounds]
-        report["decode"] = Spread.of(shares).to_json()
-    return {**report, "new_tokens": made}
+            mine = [_milliseconds(partial(_ours, model, inputs, many)) for many in (1, _LONGEST)]
+            rounds.append((mine, [_milliseconds(partial(theirs, many)) for many in (1, _LONGEST)]))
+    decode = [(mine[1] - mine[0]) / (other[1] - other[0]) for mine, other in rounds]
+    return {
+        "prefill": Spread.of([mine[0] / other[0] for mine, other in rounds]).to_json(),
+        "decode": Spread.of(decode).to_json(),
+        "new_tokens": _LONGEST,
+        "same_tokens": same,
+    }
+
+
+def _ours(model: Model, inputs: Mapping[str, Any], tokens: int) -> list[int]:
+    """Decode so many tokens of every sample, as `running.decode` does; returns those of the first."""
+    run = model.prefill(inputs, model.plan("none"))
+    chosen = run.logits.argmax(dim=-1)  # (B,)
+    heard = [chosen.tolist()]
+    for step in range(tokens - 1):
+        chosen = running.next_tokens(model.backbone, run, chosen, step)
+        heard.append(chosen.tolist())
+    return [samples[0] for samples in heard]
 
 
 def _milliseconds(work: Callable[[], Any]) -> float:

@@ -69,10 +69,10 @@ def speed_table(report: Mapping[str, Any]) -> str:
 
 
 def _against(batch: str, own: Mapping[str, Any]) -> str:
-    decode = f", decode {_times(own['decode'])}" if "decode" in own else ""
+    same = {True: ", the same on both sides", False: ", not all the same on both sides"}.get(own.get("same_tokens"), "")
     return (
         f"Nothing dropped, our loop against transformers' generate, batch {batch}: prefill with the encoder"
-        f" {_times(own['prefill'])}{decode} of its time, {own['new_tokens']} new tokens,"
+        f" {_times(own['prefill'])}, decode {_times(own['decode'])} of its time; {own['new_tokens']} new tokens{same},"
         f" {own['prefill']['runs']} pairs."
     )
 
