@@ -25,7 +25,6 @@ from duet_core.trace import Trace
 
 BATCHES = (1, 4)
 _TOKENS = 4  # decoded in each run of a plan
-_NO_TOKEN = -1
 _LONGEST = 24  # tokens decoded beside transformers
 _WARM_UP = 2  # rounds
 
@@ -122,7 +121,11 @@ def against_generate(model: Model, picture: Picture, question: str, repeats: int
     at an end token, so that there is something to decode; `same_tokens`: whether both came to the same ones.
     """
     inputs = {name: torch.cat([value] * batch) for name, value in model.inputs(picture, question).items()}
-    endless = {"do_sample": False, "eos_token_id": _NO_TOKEN, "pad_token_id": 0}
+    endless = {
+        "do_sample": False,
+        "eos_token_id": model.backbone.model.config.text_config.vocab_size,
+        "pad_token_id": 0,
+    }
 
     def theirs(tokens: int) -> Any:
         return model.backbone.model.generate(**inputs, max_new_tokens=tokens, **endless)

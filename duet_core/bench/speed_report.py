@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import transformers
 
+_SAME: dict[bool | None, str] = {True: ", the same on both sides", False: ", not all the same on both sides", None: ""}
 _CPU_INFO = Path("/proc/cpuinfo")
 _COLUMNS = {
     "budget": lambda row: row["budget"],
@@ -69,7 +70,7 @@ def speed_table(report: Mapping[str, Any]) -> str:
 
 
 def _against(batch: str, own: Mapping[str, Any]) -> str:
-    same = {True: ", the same on both sides", False: ", not all the same on both sides"}.get(own.get("same_tokens"), "")
+    same = _SAME[own.get("same_tokens")]
     return (
         f"Nothing dropped, our loop against transformers' generate, batch {batch}: prefill with the encoder"
         f" {_times(own['prefill'])}, decode {_times(own['decode'])} of its time; {own['new_tokens']} new tokens{same},"
