@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from app.checks import check_applies
@@ -110,11 +111,13 @@ def _answer_in_full(model: Model, kept: Kept, job: Job) -> Generator[Event, None
     """Stream the answer with all tokens, or tell it again where it was given before; return its cost."""
     asked = job.question, job.new_tokens
     if told := kept.answers.get(asked):
-        yield from told
+        yield from (replace(event, spent_ms=0.0) if isinstance(event, Answered) else event for event in told)
         return _cost(told)
     heard: list[Event] = []
     with closing(_answer(model, kept.encoded, job, "full", Plan(method="none"))) as events:
         for event in events:
+            if isinstance(event, Answered) and kept.runs == 1:  # the encoder ran for this one
+                event = replace(event, spent_ms=event.spent_ms + kept.encoded.encode_ms)
             heard.append(event)
             yield event
     kept.keep(asked, tuple(heard))
@@ -145,7 +148,7 @@ def _answer(model: Model, encoded: Encoded, job: Job, side: Side, plan: Plan) ->
             if isinstance(event, Cost):
                 break
             yield Piece(side, event)
-    yield Answered(side, trace, event)
+    yield Answered(side, trace, event, event.answer_ms - event.encode_ms)
     return event
 
 

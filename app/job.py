@@ -65,11 +65,15 @@ class Traced:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """One answer is complete."""
+    """One answer is complete.
+
+    `spent_ms`: what the engine worked on it in this very run, less than its cost where something was known before.
+    """
 
     side: Side
     trace: Trace
     cost: Cost
+    spent_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,8 +91,8 @@ WHAT_IS_RUNNING = {
 
 
 def answers_took(milliseconds: float) -> str:
-    """How long the model worked on both answers of a run, once, as they streamed."""
-    return f" Both answers took the model {milliseconds:,.0f} ms."
+    """How long the model worked on both answers of a run, once, as they streamed; nothing for what was known before."""
+    return f" Both answers took the model {milliseconds:,.0f} ms in this run."
 
 
 def of_your_gpu_time(seconds: int) -> str:

@@ -71,9 +71,8 @@ class Play:
         return views.status(WHAT_IS_RUNNING[name])
 
     def _took(self) -> float:
-        """Return the engine's own milliseconds of both answers, the picture encoded once for them."""
-        full, reduced = (self.answered[side].cost for side in ("full", "reduced"))
-        return full.answer_ms + reduced.answer_ms - reduced.encode_ms
+        """Return the engine's own milliseconds of both answers in this run."""
+        return sum(answered.spent_ms for answered in self.answered.values())
 
     def _piece(self, side: str) -> Screen | None:
         now = time.monotonic()

@@ -15,9 +15,10 @@ _PICTURES, _ANSWERS = 4, 8  # kept at most: of one model, and of one picture or 
 
 @dataclass(slots=True)
 class Kept:
-    """A picture or clip after the vision encoder, and its answers with all tokens by question and longest answer."""
+    """A picture or clip after the encoder, its runs, and its answers with all tokens by question and longest answer."""
 
     encoded: Encoded
+    runs: int = 0
     answers: OrderedDict[tuple[str, int], tuple[Event, ...]] = field(default_factory=OrderedDict)
 
     def keep(self, asked: tuple[str, int], told: tuple[Event, ...]) -> None:
@@ -47,6 +48,7 @@ class Recent:
         if key not in self._kept:
             self._kept[key] = Kept(model.encode(subject))
         self._kept.move_to_end(key)
+        self._kept[key].runs += 1
         while len(self._kept) > _PICTURES:
             self._kept.popitem(last=False)
         return self._kept[key]

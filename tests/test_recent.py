@@ -63,3 +63,5 @@ def test_a_second_question_and_another_reduction_do_only_what_is_new(mini, monke
     assert [event.name for event in again if isinstance(event, Phase)][-2:] == ["full", "reduced"]
     ask("How many are there?", 0.9)
     assert len(seen) == 1
+    spent = [[event.spent_ms for event in events if isinstance(event, Answered)] for events in (first, again)]
+    assert spent[0][0] > spent[0][1] > 0 and spent[1][0] == 0 < spent[1][1], "what was told again took nothing"
