@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from app.film import length_of
+from app.job import PAGE_TOKENS
 from app.sitting import Sitting
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from app.settings import Settings
 
 LEAST, MOST = 5, 120
-PAGE_TOKENS = 64  # of an answer at most, unless the page's slider says otherwise
 MEASURE_SECONDS = 20.0  # a slow model gets fewer repeats rather than a visitor who waits for minutes
 
 # Seconds that a model of 7B takes on a card of the size a Space lends, with room to spare.
@@ -28,7 +28,7 @@ _LAST_SCENE = 10.0  # an exam ends with a scene that is begun
 def page_seconds(frames: int, reduction: float, settings: Settings) -> int:
     """Return the seconds that Ask will take of a visitor's day for a picture or clip of so many frames."""
     work = _answering(frames, (1.0, 1.0 - reduction), PAGE_TOKENS, settings.repeats)
-    return ceil(min(max(_START + work, LEAST), MOST))
+    return _within_bounds(_START + work)
 
 
 def gpu_seconds(job: Job | Series | Sitting, settings: Settings) -> int:
@@ -39,7 +39,11 @@ def gpu_seconds(job: Job | Series | Sitting, settings: Settings) -> int:
     """
     start = _START + (0.0 if job.model == settings.models[0] else _OPEN)
     work = job.seconds + _LAST_SCENE if isinstance(job, Sitting) else _asked(job, settings)
-    return ceil(min(max(start + work, LEAST), MOST))
+    return _within_bounds(start + work)
+
+
+def _within_bounds(seconds: float) -> int:
+    return ceil(min(max(seconds, LEAST), MOST))
 
 
 def _asked(job: Job | Series, settings: Settings) -> float:

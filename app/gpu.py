@@ -22,7 +22,7 @@ from app.settings import Settings
 from app.shelf import Downloading, Shelf
 from app.sitting import Sitting, SittingEvent
 from app.zerogpu import ON_ZERO_GPU, on_device
-from duet_core.bench.speed import compare_in_turns
+from duet_core.bench.speed import compare_in_turns, drained
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model
 from duet_core.errors import DuetError, PlanError
@@ -35,12 +35,7 @@ _recent = Recent()  # under the lock
 
 def opened(name: str, settings: Settings) -> Model:
     """Return the opened model of this name; the least recently used one gives way to a new one."""
-    opening = _shelf.take(name, settings)
-    while True:
-        try:
-            next(opening)
-        except StopIteration as end:
-            return end.value
+    return drained(_shelf.take(name, settings))
 
 
 def size_of(name: str, frames: int | None = None) -> Size | None:

@@ -11,11 +11,11 @@ import gradio as gr
 from app import views
 from app.checks import MOST_REDUCTION
 from app.clips import FILE_TYPES, RULES, SafeClip
-from app.duration import PAGE_TOKENS
 from app.film import Film, frames_of
 from app.gallery import Example
 from app.given import CLIP, PICTURE
 from app.handlers import Desk
+from app.job import PAGE_TOKENS
 from app.media import SafePicture
 from app.menu import model_choices
 from app.plans import EXACT_FIELDS, Exact, exact_of, plan_for

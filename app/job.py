@@ -13,6 +13,8 @@ from duet_core.cost import Cost
 from duet_core.plan import Plan
 from duet_core.trace import Trace
 
+PAGE_TOKENS = 64
+"""The longest answer, unless the page's slider says otherwise."""
 Side = Literal["full", "reduced"]
 
 
@@ -31,7 +33,7 @@ class Job:
     method: str
     reduction: float
     exact: Plan | None = None
-    new_tokens: int = 64
+    new_tokens: int = PAGE_TOKENS
     measure: bool = True
     brush: Brush | None = None
 

@@ -52,7 +52,3 @@ class Recent:
         while len(self._kept) > _PICTURES:
             self._kept.popitem(last=False)
         return self._kept[key]
-
-    def clear(self) -> None:
-        """Forget everything, for one who needs the memory."""
-        self._kept.clear()

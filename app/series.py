@@ -9,6 +9,7 @@ from typing import ClassVar
 from app.budgets import ALL, KEPT, MOST_STEPS, Tried, next_kept
 from app.compare import agree
 from app.film import Subject
+from app.job import PAGE_TOKENS
 from app.rack import BASELINE
 from duet_core.cost import Cost
 from duet_core.trace import Trace
@@ -69,7 +70,7 @@ class Series:
     model: str
     subject: Subject
     asks: tuple[Ask, ...]
-    new_tokens: int = 64
+    new_tokens: int = PAGE_TOKENS
     narrow: bool = False
 
     @property

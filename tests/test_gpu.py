@@ -21,10 +21,11 @@ from PIL import Image
 
 from app import given as given_values
 from app import gpu, handlers, zerogpu
-from app.duration import LEAST, MOST, PAGE_TOKENS, gpu_seconds
+from app.duration import LEAST, MOST, gpu_seconds
 from app.film import Film, frames_of
 from app.gallery import load_gallery
 from app.handlers import Desk
+from app.job import PAGE_TOKENS
 from app.settings import Settings
 from app.shelf import Downloading
 from duet_core import errors

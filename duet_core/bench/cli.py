@@ -129,8 +129,7 @@ def _question(exam: Exam) -> str:
 def _growth(options: argparse.Namespace) -> tuple[str, object]:
     opened = Opened(options.model[0], options.device, options.dtype)
     subjects = pictures(options.seed, options.sides) if options.sides else clips(options.seed, options.frames or FRAMES)
-    reductions = {name: None if name == FULL else read_budget(name)["reduction"] for name in options.budgets}
-    rows = measure_growth(_opened(opened), opened, subjects, reductions, options.n)
+    rows = measure_growth(_opened(opened), opened, subjects, options.budgets, options.n)
     if options.plot:
         from duet_core.bench.plots import draw_growth  # here, because only a plot needs matplotlib
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from PIL import Image
 
+from duet_core.bench.accuracy import FULL, read_budget
 from duet_core.bench.peaks import Opened, can_measure, peak_bytes
 from duet_core.cost import Cost
-from duet_core.engine import Model, Picture
+from duet_core.engine import Encoded, Model, Picture
 from duet_core.plan import Plan
 from duet_core.scenes import make_scene
 from duet_core.scenes.clip import make_clip
@@ -50,10 +51,10 @@ def measure_growth(
     model: Model,
     opened: Opened | None,
     subjects: Sequence[Subject],
-    reductions: Mapping[str, float | None],
+    budgets: Sequence[str],
     repeats: int,
 ) -> list[dict[str, Any]]:
-    """Return a row for each subject and each reduction (None: all tokens); the first of them is compared with.
+    """Return a row for each subject and each budget, as `read_budget` reads them; the first is compared with.
 
     Times are of the language model over the prompt with both selections, in turns; peaks of a fresh process that
     encodes and answers, None where the system tells none or nobody said how to open the model.
@@ -61,7 +62,7 @@ def measure_growth(
     rows: list[dict[str, Any]] = []
     for subject in subjects:
         encoded = model.encode(subject.picture)
-        plans = {name: _plan(model, encoded, share) for name, share in reductions.items()}
+        plans = {budget: _plan(model, encoded, budget) for budget in budgets}
         model.ask(encoded, subject.question, plans[next(reversed(plans))], max_new_tokens=1)  # warms up
         rounds = [
             [model.ask(encoded, subject.question, plan, max_new_tokens=1).cost for plan in plans.values()]
@@ -74,8 +75,10 @@ def measure_growth(
     return rows
 
 
-def _plan(model: Model, encoded: Any, reduction: float | None) -> Plan:
-    return model.plan("none") if reduction is None else model.plan(reduction=reduction, encoded=encoded)
+def _plan(model: Model, encoded: Encoded, budget: str) -> Plan:
+    if budget == FULL:
+        return model.plan("none")
+    return model.plan(encoded=encoded, **read_budget(budget, encoded.size.frames))
 
 
 def _peak(opened: Opened | None, subject: Subject, plan: Plan) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model, Picture
 from duet_core.plan import Plan
 from duet_core.timing import Spread
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +46,14 @@ def compare_plans(
 
     Each run encodes the picture anew and decodes a few tokens, so that every figure belongs to one run.
     """
-    turns = compare_in_turns(model, picture, question, plans, repeats, warm_up)
+    return drained(compare_in_turns(model, picture, question, plans, repeats, warm_up))
+
+
+def drained(work: Generator[Any, None, T]) -> T:
+    """Run a generator to its end, whatever it yields on the way, and return what it returns."""
     while True:
         try:
-            next(turns)
+            next(work)
         except StopIteration as end:
             return end.value
 

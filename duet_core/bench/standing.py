@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from duet_core.bench.accuracy import FULL
+from duet_core.bench.accuracy import FULL, read_budget
 from duet_core.bench.bootstrap import Interval
+from duet_core.bench.exams import Exam
 from duet_core.bench.report import Pair, Row
 from duet_core.bench.tables import percent
 from duet_core.methods import METHODS, TRAINED
-from duet_core.scenes.actors import FRAMES
 
 _OURS = "duet"
 _NEAR = 1.0  # tokens by which a method may miss its budget
@@ -51,9 +51,8 @@ def _cell(row: Row | None) -> str:
 
 def _wanted(row: Row) -> float:
     """Return the budget of a row in average visual tokens of all frames."""
-    if row.budget.endswith("%"):
-        return row.full_tokens * (1 - float(row.budget[:-1]) / 100)
-    return float(row.budget) * (FRAMES if row.exam == "clips" else 1)
+    budget = read_budget(row.budget, Exam(row.exam).frames)
+    return budget.get("budget", row.full_tokens * (1 - budget.get("reduction", 0.0)))
 
 
 def standing(budget: str, rows: Sequence[Row], pairs: Sequence[Pair]) -> str:
