@@ -35,7 +35,7 @@ class Play:
         self.said = {"full": "", "reduced": ""}
         self.answered: dict[str, Answered] = {}
         self._drawn = 0.0
-        self._doing = "encoding"  # as `screens.started` says
+        self._doing = "full"  # as `screens.started` says
 
     def take(self, event: Event) -> None:
         """Remember what an event says."""
@@ -47,11 +47,19 @@ class Play:
                 self.answered[side] = event
 
     def show(self, event: Event) -> Screen | None:
-        """Take in one event and return what changes on the page; None for a piece too soon after the last one."""
+        """Take in one event and return what changes on the page; None for a piece too soon after the last change."""
         self.take(event)
+        screen = self._change(event)
+        if screen:
+            self._drawn = time.monotonic()
+        return screen
+
+    def _change(self, event: Event) -> Screen | None:
         match event:
             case Phase("measuring") if self._doing == "measuring":
                 return Screen()  # nothing new, but a moment at which Stop can end the run
+            case Phase("encoding"):  # the first part of answering; a word of its own would keep the engine waiting
+                return self._change(Phase("full"))
             case Phase(name):
                 return None if name == self._doing else Screen(speed=self._status(name))
             case Downloading(done, total):
@@ -75,10 +83,8 @@ class Play:
         return sum(answered.spent_ms for answered in self.answered.values())
 
     def _piece(self, side: str) -> Screen | None:
-        now = time.monotonic()
-        if now - self._drawn < _REDRAW_SECONDS:
+        if time.monotonic() - self._drawn < _REDRAW_SECONDS:
             return None
-        self._drawn = now
         return Screen(**{side: views.answer(_TITLES[side], "", views.streaming(self.said[side], done=False))})
 
     def _answered(self, event: Answered) -> Screen:

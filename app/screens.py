@@ -56,7 +56,7 @@ def started(question: str) -> Screen:
         asked=views.asked(question),
         full=views.answer(FULL_TITLE, "", views.streaming("", done=False)),
         reduced=views.answer(REDUCED_TITLE, "", ""),
-        speed=views.status(WHAT_IS_RUNNING["encoding"]),
+        speed=views.status(WHAT_IS_RUNNING["full"]),
         figures="",
         overlay="",
         ask=gr.update(interactive=False),

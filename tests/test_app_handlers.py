@@ -178,7 +178,7 @@ def test_closing_a_request_stops_the_run_and_frees_the_model(desk, gallery):
     question = "What is in the picture?"
     run = desk.ask_on_page(*given(str(gallery.examples[0].file), question, 67))
     for outputs in run:
-        if messages.WHAT_IS_RUNNING["full"] in str(outputs[4]):
+        if messages.WHAT_IS_RUNNING["reduced"] in str(outputs[4]):
             break
     assert gpu._running.locked()
     run.close()
