@@ -1,5 +1,6 @@
 // The slider was let go: the model answers at its new place, once the visitor has asked about this picture or clip and
-// question. A run that is under way ends first, so that none is lost; then the last place counts.
+// question. A run that is under way ends first, so that none is lost; then the last place counts. Gradio drops a click
+// until it has heard of a run's end, which is a moment after Ask can be pressed again: hence one more rest then.
 (() => {
   const REST = 450; // milliseconds; a key pressed again and again is one move
   const place = () => document.querySelector("#reduction input[type=range]")?.value;
@@ -8,12 +9,13 @@
 
   const later = () => {
     clearTimeout(waiting);
-    if (asked !== null) waiting = setTimeout(again, REST);
-  };
-  const again = () => {
+    if (asked === null) return;
     const ask = document.querySelector("#ask");
+    waiting = setTimeout(again, REST, ask, ask.disabled);
+  };
+  const again = (ask, wasRunning) => {
     if (place() === asked) return;
-    if (ask.disabled) return later();
+    if (ask.disabled || wasRunning) return later();
     ask.click();
   };
   const forget = () => {

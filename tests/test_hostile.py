@@ -22,6 +22,7 @@ from tests.hostile.visit import Visit, plant
 from tests.served import ROOT, Server, server
 
 __all__ = ["server"]
+pytestmark = pytest.mark.alone
 DEADLINE = 45.0  # seconds; the longest thing that may happen is a clip's deadline of 20, on a busy machine
 INSIDE = ("Traceback", "site-packages", str(ROOT), "/usr/lib", 'File \\"', "canary.", "root:x:")
 

@@ -18,6 +18,8 @@ from tests.load.stops import stops
 from tests.load.visitor import Refused, Visitor
 from tests.served import Server, serving
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory) -> Iterator[Server]:

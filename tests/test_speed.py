@@ -21,6 +21,8 @@ from duet_core.errors import DuetError
 from duet_core.scenes import make_scene
 from duet_core.scenes.clip import make_clip
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def report(mini: Model) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from duet_core.plan import Plan
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _PAGE = 512  # weights: no page of memory holds fewer
 _PEAK = "5"  # what makes Linux forget the peak so far
+_MMAP_THRESHOLD, _OWN_MAPPING = -3, 1 << 20  # glibc's M_MMAP_THRESHOLD; bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,15 @@ def can_measure() -> bool:
 def peak_bytes(opened: Opened, picture: Picture, question: str, plan: Plan) -> int:
     """Return the bytes by which encoding a picture and answering a question about it grow a fresh process.
 
-    What libraries set up at their first use is part of it, some ten megabytes on a CPU.
+    What libraries set up at their first use is part of it, some ten megabytes on a CPU. What the allocator keeps of
+    freed tensors for later ones is not, as it is not on a CUDA device: with glibc every large tensor goes back at once.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_grown, opened, picture, question, plan).result()
 
 
 def _grown(opened: Opened, picture: Picture, question: str, plan: Plan) -> int:
+    _free_at_once()
     model = open_model(opened.name, opened.device, opened.dtype)
     _touch(model)
     gc.collect()
@@ -54,6 +58,13 @@ def _grown(opened: Opened, picture: Picture, question: str, plan: Plan) -> int:
     before = _status("VmRSS")
     _run(model, picture, question, plan)
     return _status("VmHWM") - before
+
+
+def _free_at_once() -> None:
+    """Give tensors of a megabyte and more a mapping of their own, for the rest of this process, where glibc can."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt:
+        mallopt(_MMAP_THRESHOLD, _OWN_MAPPING)
 
 
 def _touch(model: Model) -> None:
