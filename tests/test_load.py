@@ -91,7 +91,7 @@ def test_killing_the_browser_in_the_middle_of_a_run_frees_the_worker(slow, visit
                 if "chrom" in child.name():
                     child.kill()
             next(message for message in news if message["msg"] == "process_starts")
-            assert time.monotonic() - began < 5, "2 s on a machine of its own; this one has others at work"
+            assert time.monotonic() - began < 2
         visitor.stop(event)
 
 
