@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from duet_core.bench.speed import compare_in_turns, drained
 from duet_core.cost import Cost
 from duet_core.engine import Encoded, Model
 from duet_core.errors import DuetError, PlanError
+from duet_core.memory import trim
 from duet_core.plan import Plan, Size
 
 SeriesEvent = Phase | Downloading | Begun | Said | Ended | Failed
@@ -69,6 +70,16 @@ def _open_quietly(name: str, settings: Settings) -> None:
         logging.getLogger(__name__).warning("%s", error)
 
 
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Let one run in at a time; what it freed goes back to the system when it leaves."""
+    with _running:
+        try:
+            yield
+        finally:
+            trim()
+
+
 @on_device
 def run(job: Job, settings: Settings) -> Iterator[Event]:
     """Answer with all tokens, then with the job's plan, then time both; closing the generator stops the run."""
@@ -79,7 +90,7 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
 
 
 def _run(model: Model, job: Job, settings: Settings) -> Generator[Event, None, None]:
-    with _running:
+    with _turn():
         yield Phase("encoding")
         kept = _recent.take(model, job.subject)
         full = Plan(method="none")
@@ -172,7 +183,7 @@ def run_series(job: Series, settings: Settings) -> Iterator[SeriesEvent]:
 
 
 def _run_series(model: Model, job: Series) -> Generator[SeriesEvent, None, None]:
-    with _running:
+    with _turn():
         yield Phase("encoding")
         encoded, done = _recent.take(model, job.subject).encoded, list[Outcome]()
         while ask := job.following(done):
@@ -214,6 +225,6 @@ def _ended(model: Model, encoded: Encoded, job: Series, ask: Ask, number: int) -
 def run_exam(job: Sitting, settings: Settings) -> Iterator[SittingEvent]:
     """Take an exam of the scorecard; closing the generator ends it at the next answer."""
     model = yield from _take(job.model, settings)
-    with _running, closing(invigilate(model, job)) as events:  # type: ignore[type-var]
+    with _turn(), closing(invigilate(model, job)) as events:  # type: ignore[type-var]
         yield Phase("examining")
         yield from events

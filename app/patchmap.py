@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ _PHOTO_SIDE, _FRAME_SIDE = 720, 480
 _WORD_DIGITS = 3
 
 
+@cache
 def script() -> str:
-    """Return the map's script, which Gradio runs once for every component."""
+    """Return the map's script, which Gradio runs once for every component; one text, for each visitor keeps it."""
     return "\n".join((ASSETS / "patchmap" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 from duet_core.engine import Model, Picture, open_model
+from duet_core.memory import glibc
 from duet_core.plan import Plan
 
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -62,8 +62,7 @@ def _grown(opened: Opened, picture: Picture, question: str, plan: Plan) -> int:
 
 def _free_at_once() -> None:
     """Give tensors of a megabyte and more a mapping of their own, for the rest of this process, where glibc can."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt:
+    if mallopt := glibc("mallopt"):
         mallopt(_MMAP_THRESHOLD, _OWN_MAPPING)
 
 
