@@ -24,7 +24,7 @@ def launch(page: gr.Blocks, settings: Settings, **more: Any) -> Any:
         show_error=False,
         allowed_paths=[],
         footer_links=["api", "settings"],
-        state_session_capacity=200,
+        state_session_capacity=settings.sessions,
         max_threads=16,
         ssr_mode=False,
         mcp_server=True,

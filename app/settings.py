@@ -26,8 +26,9 @@ class Settings:
     `clip_deadline` seconds to read one.
     `question_chars`: longest question. `new_tokens`: longest answer. `repeats`: interleaved runs behind every figure.
     `queue`: runs that may wait. `visitor_runs`: of them and of what runs, a single visitor's. `run_seconds`: when a run
-    that has its model is ended. `body_kb`: a request that brings no file. `uploads_mb`: all uploads together.
-    `keep_minutes`: after which uploads and bundles are deleted.
+    that has its model is ended. `sessions`: visitors whose last run is remembered, half a megabyte each. `body_kb`: a
+    request that brings no file. `uploads_mb`: all uploads together. `keep_minutes`: after which uploads and bundles are
+    deleted.
     """
 
     models: tuple[str, ...] = (BUNDLED_MODEL,)
@@ -52,6 +53,7 @@ class Settings:
     repeats: int = 5
     queue: int = 16
     visitor_runs: int = 1
+    sessions: int = 128
     run_seconds: int = 300
     body_kb: int = 512
     uploads_mb: int = 2000
