@@ -72,8 +72,11 @@ class Keep:
 
     desk: Desk
 
-    def export(self, run: LastRun, request: gr.Request) -> Iterator[Outputs]:
+    def export(self, run: LastRun | None, request: gr.Request) -> Iterator[Outputs]:
         """Write the bundle of the last run. Gradio copies the file and deletes that on time; ours goes at once."""
+        if run is None:
+            yield gr.update(value=None, visible=False), views.notice(messages.RUN_FORGOTTEN)
+            return
         yield gr.update(value=None, visible=False), views.hint(messages.BUNDLING)
         with TemporaryDirectory() as folder:
             try:
@@ -120,10 +123,15 @@ class Keep:
         desk, query = self.desk, {name: str(value) for name, value in request.query_params.items()}
         restored = restore(query, desk.settings, desk.gallery, desk.model_of_examples())
         if restored is None:
-            given = {"picture": desk.gallery.examples[0].subject}
+            first = desk.gallery.examples[0]
+            given = {"picture": first.subject}
             inputs = tuple(given.get(field.name, gr.skip()) for field in fields(Given))
-            return (*(gr.skip(),) * 5, *inputs, *Screen().outputs)
+            return (*(gr.skip(),) * 5, *inputs, *self._as_laid_out().outputs)
         return self._restored(restored)
+
+    def _as_laid_out(self) -> Screen:
+        """What the page shows already: the first example's run, which is now also this visitor's."""
+        return Screen(run=self.desk.recorded_run(self.desk.gallery.examples[0]))
 
     def _restored(self, link: Restored) -> Outputs:
         desk, given, example = self.desk, link.given, link.example
@@ -141,7 +149,7 @@ class Keep:
             tokens, _, *known = json.loads(rows)[round(given.reduction)]
             numbers = known or numbers
         values |= dict(zip(EXACT_FIELDS, numbers, strict=True))
-        screen = desk.example_screen(example) if example else Screen()
+        screen = desk.example_screen(example) if example else self._as_laid_out()
         head = gr.Tabs(selected=given.medium), desk.points(given.medium), tokens, rows, self._said(link)
         return (*head, *values.values(), *screen.outputs)
 

@@ -55,6 +55,7 @@ LINK_WITHOUT_UPLOAD = (
     "This link was made beside an upload, which links never include: upload the picture or clip, then press Ask."
 )
 COPY_BY_HAND = "Copied, if your browser allows it; else select it here."
+RUN_FORGOTTEN = "This page was idle while many others came, and its last run is forgotten; ask again, then export."
 BUNDLING = "Drawing the maps and packing the bundle ..."
 BUNDLE_READY = "One zip file; it is deleted here after half an hour."
 ONE_RUN_EACH = (

@@ -35,7 +35,7 @@ def build(settings: Settings, gallery: Gallery) -> gr.Blocks:
     ) as page:
         html(HEADER, elem_id="masthead")
         from_link = html(elem_id="link-notice", elem_classes="maybe")
-        last = gr.State(desk.recorded_run(gallery.examples[0]))
+        last = gr.State(None)  # set when the page opens; a visitor whose state was given up has none
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=4, min_width=320, elem_id="ask-side"):
                 given, beside = question_side(desk)

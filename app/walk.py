@@ -115,15 +115,15 @@ class WalkDesk:
 
     desk: Desk
 
-    def draw(self, run: LastRun) -> str:
-        """Return the walk of a run, or of the first example where the run does not show both stages."""
-        subject = self._subject(run) if walkable(run.trace) else None
-        if subject is not None:
+    def draw(self, run: LastRun | None) -> str:
+        """Return the walk of a run, or of the first example where there is none or it does not show both stages."""
+        subject = self._subject(run) if run and walkable(run.trace) else None
+        if run and subject is not None:
             return walk(subject, run.trace, run.question, walk_texts.THIS_RUN)
         first = self.desk.gallery.examples[0]
         return walk(first.subject, first.duel.trace, first.duel.question, walk_texts.OF_EXAMPLE)
 
-    def redraw(self, run: LastRun, opened: str) -> str:
+    def redraw(self, run: LastRun | None, opened: str) -> str:
         """Return the walk of a new run where its tab is open; nothing elsewhere, since opening the tab draws it."""
         return self.draw(run) if opened == WALK else ""
 

@@ -13,6 +13,8 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 import duet_core
 from duet_core import PlanError, running
+from duet_core.bench.accuracy import Contestant, take_exam
+from duet_core.bench.exams import Exam
 from duet_core.checkpoint import BUNDLED
 from duet_core.errors import ModelError
 from duet_core.learnt import find_learnt, fingerprint, save_learnt
@@ -404,3 +406,13 @@ def test_adsc_is_trained_by_the_command_that_the_documents_give(tmp_path):
     assert train([*words, "--out", str(tmp_path / "adsc")]) == 0
     opened = duet_core.open_model(str(tmp_path / "adsc"), device="cpu", dtype="float32")
     assert opened.backbone.folder is None and not any(map(opened.offers, TRAINED))
+
+
+@pytest.mark.parametrize(
+    ("method", "budget", "subject", "least"), [("quecc-trained", 144, "pictures", 0.8), ("vq-attn", 32, "clips", 0.4)]
+)
+def test_what_ships_learnt_before_the_shipped_model_and_answers(method, budget, subject, least, mini):
+    exam = Exam(subject)
+    plan = mini.plan(method, budget=budget, frames=exam.frames)
+    sheet = take_exam(mini, [Contestant(method, str(budget), plan)], exam, exam.items(5000, 60))[0]
+    assert sheet.right.sum() / sheet.asked.total.sum() > least

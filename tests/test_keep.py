@@ -14,16 +14,18 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl
 
+import gradio as gr
 import numpy as np
 import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 from PIL import Image
 
-from app import bundle, recipes
+from app import bundle, messages, recipes
 from app.bundle import Original
 from app.gallery import load_gallery
 from app.handlers import Desk
+from app.keep import Keep
 from app.lastrun import LastRun, given_of
 from app.settings import Settings
 from app.share import query_of, restore
@@ -48,6 +50,13 @@ def opened(tmp_path_factory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("bundle")
     path = bundle.write(folder, run_of(), Original("picture.png", FIRST.subject), "https://lens.example/")
     return zipfile.ZipFile(path)
+
+
+def test_a_run_that_was_forgotten_is_told_so_and_not_taken_for_another():
+    [(file, note)] = Keep(DESK).export(None, gr.Request())
+    assert not file["visible"] and messages.RUN_FORGOTTEN in note
+    run = Keep(DESK).opened(gr.Request(query_params={}))[-1]
+    assert (run.example, run.recorded) == (run_of().example, True)
 
 
 def test_the_bundle_holds_every_file(opened):

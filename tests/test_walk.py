@@ -45,6 +45,7 @@ def test_a_run_without_both_stages_gives_way_to_the_first_example():
     assert escape(walk_texts.OF_EXAMPLE) in WalkDesk(DESK).draw(other)
     gone = replace(run, example=None, given=replace(run.given, picture="/nowhere.png"))
     assert escape(walk_texts.OF_EXAMPLE) in WalkDesk(DESK).draw(gone)
+    assert WalkDesk(DESK).draw(None) == WalkDesk(DESK).draw(gone)
 
 
 def test_a_new_run_is_drawn_only_where_somebody_looks():
