@@ -17,7 +17,7 @@ run: install
 	GRADIO_SERVER_PORT=$(PORT) $(BIN)/python app.py
 
 test: install browser
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "not (browser or alone)"; many=$$?; \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not (browser or alone)"; many=$$?; \
 	$(BIN)/python -m pytest -m "browser or alone" && exit $$many
 
 browser: install

@@ -100,9 +100,10 @@ def test_the_heads_that_look_most_decide():
 def test_information_is_the_row_sum_of_u_times_sigma():
     torch.testing.assert_close(information(t([3, 0], [0, 4], [0, 0])), t(3, 4, 0))
     torch.testing.assert_close(information(t([1, 0], [1, 0])), t(1, 1))
-    draw = torch.randn(7, 5, generator=torch.Generator().manual_seed(0)).double()
-    u, sigma, _ = torch.linalg.svd(draw, full_matrices=False)
-    torch.testing.assert_close(information(draw), (u.abs() @ sigma).float())
+    for shape in ((7, 5), (5, 7)):  # more tokens than they are wide, and fewer
+        draw = torch.randn(shape, generator=torch.Generator().manual_seed(0)).double()
+        u, sigma, _ = torch.linalg.svd(draw, full_matrices=False)
+        torch.testing.assert_close(information(draw), (u.abs() @ sigma).float())
     ranked = mixed(t(0.3, 0.1, 0.2), t([3, 0], [0, 4], [0, 0]))  # ranks 3 1 2 and 2 3 1
     assert ranked.tolist() == [2.5, 2, 1.5]
 

@@ -60,10 +60,14 @@ class TokenCarve(Method):
 def information(states: Tensor) -> Tensor:
     """Return sum_j |U_ij| sigma_j [n] fp32 of the singular value decomposition of the states [n, D].
 
-    By way of the n x n Gram matrix, worked in fp64, as squaring would lose the small singular values otherwise.
+    By way of the smaller Gram matrix, n x n or D x D, worked in fp64, as squaring would lose the small singular values
+    otherwise.
     """
     at = "cpu" if states.device.type == "mps" else states.device  # MPS has no fp64
     wide = states.to(at).double()
+    if wide.shape[1] < wide.shape[0]:  # U sigma = X V
+        scaled = wide @ torch.linalg.eigh(wide.T @ wide).eigenvectors  # (n, D)
+        return scaled.abs().sum(dim=1).float().to(states.device)  # (n,)
     squares, directions = torch.linalg.eigh(wide @ wide.T)  # (n,), (n, n)
     return (directions.abs() @ squares.clamp(min=0).sqrt()).float().to(states.device)  # (n,)
 
