@@ -123,8 +123,7 @@ class Keep:
         desk, query = self.desk, {name: str(value) for name, value in request.query_params.items()}
         restored = restore(query, desk.settings, desk.gallery, desk.model_of_examples())
         if restored is None:
-            first = desk.gallery.examples[0]
-            given = {"picture": first.subject}
+            given = {"picture": desk.gallery.examples[0].subject}
             inputs = tuple(given.get(field.name, gr.skip()) for field in fields(Given))
             return (*(gr.skip(),) * 5, *inputs, *self._as_laid_out().outputs)
         return self._restored(restored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -93,6 +94,37 @@ def test_killing_the_browser_in_the_middle_of_a_run_frees_the_worker(slow, visit
             next(message for message in news if message["msg"] == "process_starts")
             assert time.monotonic() - began < 2
         visitor.stop(event)
+
+
+def test_a_server_that_is_restarted_in_the_middle_of_a_run_serves_the_same_upload_again(tmp_path):
+    with serving(tmp_path, DUET_REPEATS="200") as first, httpx.Client(timeout=60) as http:
+        one = Visitor(first.address, http)
+        picture = one.upload()
+        one.ask(picture)
+        with one.listening() as news:
+            next(message for message in news if message["msg"] == "process_generating")
+            children = psutil.Process(first.process.pid).children(recursive=True)
+            first.process.terminate()
+            first.process.wait(5)
+        assert not [child for child in children if child.is_running()]
+    with serving(tmp_path) as second, httpx.Client(timeout=60) as http:
+        again = Visitor(second.address, http)
+        again.ask(picture)
+        assert again.followed()["success"]
+
+
+def test_who_was_still_while_as_many_came_as_are_remembered_is_told_that_the_run_is_forgotten(tmp_path):
+    with serving(tmp_path, DUET_REPEATS="1", DUET_SESSIONS="2") as running, httpx.Client(timeout=60) as http:
+        early, *later = (Visitor(running.address, http) for _ in range(3))
+        early.ask(early.upload())
+        assert early.followed()["success"]
+        early.join("export", [None])
+        assert messages.RUN_FORGOTTEN not in json.dumps(early.followed())
+        for other in later:
+            other.ask(other.upload())
+            assert other.followed()["success"]
+        early.join("export", [None])
+        assert messages.RUN_FORGOTTEN in json.dumps(early.followed())
 
 
 def test_uploads_are_gone_after_their_time_and_the_page_still_shows_its_own(server):

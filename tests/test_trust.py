@@ -85,6 +85,7 @@ LIMITS = {
 ELSEWHERE = {  # field: the test that holds it
     "queue": "test_load.py", "visitor_runs": "test_load.py", "new_tokens": "test_app_handlers.py",
     "repeats": "test_gpu.py", "held_models": "test_gpu.py", "keep_minutes": "test_load.py",
+    "sessions": "test_load.py",
 }  # fmt: skip
 
 
