@@ -117,8 +117,7 @@ class WalkDesk:
 
     def draw(self, run: LastRun | None) -> str:
         """Return the walk of a run, or of the first example where there is none or it does not show both stages."""
-        subject = self._subject(run) if run and walkable(run.trace) else None
-        if run and subject is not None:
+        if run and walkable(run.trace) and (subject := self._subject(run)):
             return walk(subject, run.trace, run.question, walk_texts.THIS_RUN)
         first = self.desk.gallery.examples[0]
         return walk(first.subject, first.duel.trace, first.duel.question, walk_texts.OF_EXAMPLE)

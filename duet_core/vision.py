@@ -83,14 +83,9 @@ def run_encoder(tower: Any, pixels: Tensor, n_layers: int, rows_cols: tuple[int,
 
     A few pictures at a time, so that a long clip needs no more memory for it than a short one.
     """
-    first, *rest = pixels.split(_AT_ONCE)
-    features, query, keys, scale = _run_some(tower, first, n_layers, has_cls)
-    if rest:  # each part goes to its place at once, so that nothing is held twice
-        features, query, keys = (_begun(part, len(pixels)) for part in (features, query, keys))
-    for number, some in enumerate(rest, 1):
-        own = slice(number * _AT_ONCE, number * _AT_ONCE + len(some))
-        features[own], query[own], keys[own], _ = _run_some(tower, some, n_layers, has_cls)
-    return Seen(features, query, keys, scale, rows_cols, pixels)
+    parts = [_run_some(tower, some, n_layers, has_cls) for some in pixels.split(_AT_ONCE)]
+    features, query, keys, (scale, *_) = zip(*parts, strict=True)
+    return Seen(_joined(features), _joined(query), _joined(keys), scale, rows_cols, pixels)
 
 
 def _run_some(tower: Any, pixels: Tensor, n_layers: int, has_cls: bool) -> tuple[Tensor, Tensor, Tensor, float]:
@@ -103,11 +98,8 @@ def _run_some(tower: Any, pixels: Tensor, n_layers: int, has_cls: bool) -> tuple
     return features, query[:, :, :1].clone() if has_cls else query, keys, scale  # a view would keep all queries
 
 
-def _begun(part: Tensor, count: int) -> Tensor:
-    """Return room for `count` pictures whose first ones are a part."""
-    whole = part.new_empty(count, *part.shape[1:])
-    whole[: len(part)] = part
-    return whole
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def run_layers(
