@@ -91,11 +91,10 @@ def run(job: Job, settings: Settings) -> Iterator[Event]:
 
 def _run(model: Model, job: Job, settings: Settings) -> Generator[Event, None, None]:
     with _turn():
-        yield Phase("encoding")
+        yield Phase("full")  # encoding is its first part; a word of its own would keep the engine waiting
         kept = _recent.take(model, job.subject)
         full = Plan(method="none")
         reduced = job.exact or model.plan(job.method, reduction=job.reduction, encoded=kept.encoded)
-        yield Phase("full")
         costs = [(yield from _answer_in_full(model, kept, job))]
         yield Phase("reduced")
         costs.append((yield from _answer(model, kept.encoded, job, "reduced", reduced)))

@@ -58,8 +58,6 @@ class Play:
         match event:
             case Phase("measuring") if self._doing == "measuring":
                 return Screen()  # nothing new, but a moment at which Stop can end the run
-            case Phase("encoding"):  # the first part of answering; a word of its own would keep the engine waiting
-                return self._change(Phase("full"))
             case Phase(name):
                 return None if name == self._doing else Screen(speed=self._status(name))
             case Downloading(done, total):

@@ -49,6 +49,13 @@ def find_learnt(method: str, model: Path | None, file: str | None = None) -> Lea
     raise PlanError(_missing(method, file, bool(of_method)))
 
 
+def open_learnt(method: str, path: Path) -> Learnt:
+    """Return what a method learnt for whichever model, to learn on from; a ModelError where the file is none of it."""
+    if not path.is_file() or _header(path, path.stat().st_mtime_ns).get("method") != method:
+        raise ModelError(f"{path.name} holds no weights of the method {method}; name a file that train field wrote.")
+    return Learnt(path, path.stat().st_mtime_ns)
+
+
 def _missing(method: str, file: str | None, of_method: bool) -> str:
     if file is None:
         return f"The method {method} has no weights trained for this model; choose another method, or train some."

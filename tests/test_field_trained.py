@@ -17,7 +17,7 @@ from duet_core.bench.accuracy import Contestant, take_exam
 from duet_core.bench.exams import Exam
 from duet_core.checkpoint import BUNDLED
 from duet_core.errors import ModelError
-from duet_core.learnt import find_learnt, fingerprint, save_learnt
+from duet_core.learnt import Learnt, find_learnt, fingerprint, save_learnt
 from duet_core.methods import METHODS, TRAINED, find_method, offered
 from duet_core.methods.quecc_trained import STRIDES, QueCC, block_patches
 from duet_core.methods.vq_attn import MOST, VQAttn, codes_of
@@ -208,6 +208,22 @@ def test_the_command_trains_goes_on_and_writes_a_file_that_the_engine_opens(name
     with safe_open(out, "pt") as file:
         assert file.metadata()["method"] == method and file.metadata()["base"] == fingerprint(MINI)
     assert find_learnt(method, MINI, str(out)).path == out
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_module_learns_on_from_what_was_learnt_before_another_model(name, runs, untrained, tmp_path):
+    """A step of no length leaves the module what it was, and makes it this model's."""
+    method, other, out = OF_KIND[name][0], tmp_path / "other.safetensors", tmp_path / "out.safetensors"
+    state = Learnt(untrained[method], 0).state()
+    small_llava().backbone.model.save_pretrained(tmp_path / "small")
+    save_learnt(other, method, tmp_path / "small", state)
+    words = ["field", "--method", name, "--recipe", "tiny", "--runs", str(runs), "--log", str(tmp_path / "log")]
+    words += ["--workers", "0", "--batch", "2", "--steps", "1", "--lr", "0", "--out", str(out), "--begin"]
+    assert train([*words, str(other)]) == 0
+    learnt = find_learnt(method, MINI, str(out)).state()
+    assert learnt.keys() == state.keys() and all(torch.equal(learnt[key], state[key]) for key in state)
+    with pytest.raises(ModelError, match="holds no weights of the method"):
+        train([*words, str(tmp_path / "none.safetensors")])
 
 
 def test_sets_of_views_may_be_given_and_hold_fewer_than_the_recipe_says(runs):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
+from duet_core.__main__ import main as command
 from duet_core.backbones import wrap
 from duet_core.engine import Model
 from duet_core.plan import Plan
@@ -217,6 +218,21 @@ def test_a_lesson_teaches_the_truth(speech: Speech, views: Library, told: float)
         assert len(spoken) and speech.ids["eos"] in spoken.tolist()
 
 
+@pytest.mark.parametrize("readings", [True, False])
+def test_a_phase_decides_whether_clips_tell_their_past(speech: Speech, views: Library, readings: bool) -> None:
+    phase = LanguagePhase("x", 1, 2, 1e-3, 1e-3, clips=1.0, clip_batch=2, readings=readings)
+    lesson = draw_lesson(views, speech, phase, np.random.default_rng(0))
+    assert (lesson.courses is not None) == readings
+
+
+def test_a_phase_that_is_not_there_is_refused_before_anything_is_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["train", "mini", "--phase", "hlaf", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    assert command(argv) == 2 and "no phase 'hlaf'; choose from clips, few, duet, half." in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_pictures_that_are_no_scene_are_never_answered(speech: Speech, views: Library) -> None:
     offered = offer(None, np.random.default_rng(0), 3)
     assert offered and all((q.family, q.answer) == (REFUSALS, UNKNOWN) for q in offered)
@@ -288,7 +304,7 @@ def test_a_model_goes_on_learning_for_as_long_as_it_is_told(tmp_path: Path) -> N
     runs = ["--recipe", "tiny", "--workers", "0", "--runs", str(tmp_path / "runs")]
     assert main(["mini", *runs, "--no-duet", "--out", str(tmp_path / "base")]) == 0
     assert not (tmp_path / "runs" / "duet").exists()
-    begun = ["mini", *runs, "--start", str(tmp_path / "base"), "--minutes", "0.05"]
+    begun = ["mini", *runs, "--start", str(tmp_path / "base"), "--phase", "duet", "--minutes", "0.05"]
     for stage, more in (("duet", []), ("all-tokens", ["--all-tokens"])):
         assert main([*begun, *more, "--out", str(tmp_path / stage)]) == 0
         last = read_log(tmp_path / "runs" / stage)[-1]

@@ -20,7 +20,7 @@ from transformers import LlavaForConditionalGeneration, PreTrainedTokenizerFast
 
 from duet_core.checkpoint import BUNDLED
 from duet_core.errors import ModelError
-from duet_core.learnt import save_learnt
+from duet_core.learnt import open_learnt, save_learnt
 from duet_core.train.field_lessons import KINDS, FieldLesson, FieldPupil, Kind, Shelf, draw_field, examine
 from duet_core.train.loop import Phase, Trainer
 from duet_core.train.muon import optimisers
@@ -39,6 +39,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--method", choices=KINDS, required=True)
     add("--start", type=Path, default=BUNDLED / "duet-mini", help="folder of the model that it is for")
+    add("--begin", type=Path, help="file of the module's weights to learn on from, whichever model they are for")
     add("--out", type=Path, required=True, help="file of the module's weights (.safetensors)")
     add("--runs", type=Path, default=Path("runs/mini"), help="folder of the recipe's views")
     add("--log", type=Path, help="log and checkpoint (default: runs/field/METHOD)")
@@ -70,10 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     set_seed(options.seed)
     kind, recipe = KINDS[options.method], RECIPES[options.recipe]
+    begun = open_learnt(kind.method, options.begin) if options.begin else None
     model = LlavaForConditionalGeneration.from_pretrained(options.start, dtype=torch.float32).eval()
     speech = Speech(PreTrainedTokenizerFast.from_pretrained(options.start))
     shelf, held_out = _shelves(model.model.vision_tower, recipe, options)
     pupil = FieldPupil(model, make_module(kind, model))
+    if begun:
+        pupil.learner.load_state_dict(begun.state())
     accelerator = Accelerator(mixed_precision=options.precision)
     keep_checkpoints_small(accelerator)
     trainer = Trainer.prepare(accelerator, pupil, optimisers([pupil.learner], ()), options.log)

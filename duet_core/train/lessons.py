@@ -25,6 +25,7 @@ from duet_core.train.packing import Pack, pack
 from duet_core.train.pictures import Subject
 from duet_core.train.recall import courses
 from duet_core.train.retime import draw_frames, retimed
+from duet_core.train.thinning import thinned
 from duet_core.train.views import Views
 from duet_core.train.words import Speech
 
@@ -51,7 +52,9 @@ class LanguagePhase(Phase):
     `clips`, `written_clips`: share of clips among the seen and the written steps, `clip_batch` at most of seen ones.
     `reduced`, `reduced_clips`: share of seen steps with DUET in the loop, at budgets (average visual tokens per layer
     and picture) drawn evenly on a log scale from `budgets`; its `stages` are drawn from. A batch is so small that at
-    most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them.
+    most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them. `readings`:
+    whether visual tokens of clips also tell what came before them. `thinned`: share of the seen clip steps that show
+    a part of the entering tokens, at least `least` of a frame.
     """
 
     written: float = 0.0
@@ -67,12 +70,14 @@ class LanguagePhase(Phase):
     tokens: int = 7500
     questions: int = 10
     apart: int = 4
+    readings: bool = True
+    thinned: float = 0.0
+    least: int = 100
 
-    def subjects(self, plan: Plan, size: Size) -> int:
-        """How many subjects of this size a seen step takes."""
-        each = size.frames * (size.tokens if plan.dominant is None else plan.dominant + plan.contextual)
-        most = self.batch if size.frames == 1 else self.clip_batch
-        return max(1, min(most, self.tokens // each))
+    def subjects(self, frames: int, each: int) -> int:
+        """How many subjects of so many frames, with `each` tokens a frame, a seen step takes."""
+        most = self.batch if frames == 1 else self.clip_batch
+        return max(1, min(most, self.tokens // (frames * each)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +117,23 @@ class Library:
 
 def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
     """Everything one training step needs."""
-    if rng.random() < phase.written:
-        return _written_lesson(library.told or library, speech, phase, rng)
+    is_written = rng.random() < phase.written
+    lesson = (_written_lesson if is_written else _seen_lesson)(library, speech, phase, rng)
+    return lesson if phase.readings else replace(lesson, courses=None)
+
+
+def _seen_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
     is_clip = bool(rng.random() < phase.clips)
     views = _shelf(library, is_clip, rng)
-    size = library.size(views.frames)
-    plan = _draw_plan(phase, is_clip, size, rng)
-    shown = show(views, _choose(views, phase.subjects(plan, size), rng), rng)
+    plan = _draw_plan(phase, is_clip, library.size(views.frames), rng)
+    entered = ALL if plan.dominant is None else plan.dominant + plan.contextual
+    kept = _draw_kept(phase, entered, rng) if is_clip else entered
+    shown = show(views, _choose(views, phase.subjects(views.frames, kept), rng), rng)
     asked = [ask(subject, rng, phase.apart if plan.layers else phase.questions) for subject in shown.subjects]
-    return seen_lesson(views, shown, asked, plan, speech)
+    seen = entering(views, shown.rows, plan)
+    if kept < entered:
+        seen = thinned(*seen, views.frames, kept, rng)
+    return _lesson(views.frames, shown, asked, plan, speech, *seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +157,20 @@ def show(views: Views, numbers: np.ndarray, rng: np.random.Generator | None = No
 
 def seen_lesson(views: Views, shown: Shown, asked: Sequence[Sequence[Question]], plan: Plan, speech: Speech) -> Lesson:
     """The lesson of asking these questions about subjects that are seen under a plan."""
-    features, labels = entering(views, shown.rows, plan)
-    packed = pack(speech, asked, views.frames, features.shape[1] // views.frames)
+    return _lesson(views.frames, shown, asked, plan, speech, *entering(views, shown.rows, plan))
+
+
+def _lesson(
+    frames: int, shown: Shown, asked: Sequence[Sequence[Question]], plan: Plan, speech: Speech, features: Tensor,
+    labels: Tensor,
+) -> Lesson:  # fmt: skip
+    packed = pack(speech, asked, frames, features.shape[1] // frames)
     return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)), _past(shown.subjects))
 
 
 def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:
     is_clip = bool(rng.random() < phase.written_clips)
-    views = _shelf(library, is_clip, rng)
+    views = _shelf(library.told or library, is_clip, rng)
     subjects = _choose(views, phase.written_batch[is_clip], rng)
     asked = [ask(views.subjects[int(row)], rng, phase.questions) for row in subjects]
     labels = written(views, subjects, rng)
@@ -185,6 +204,13 @@ def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.G
     low, high = np.log(phase.clip_budgets if is_clip else phase.budgets)
     stages = phase.stages[int(rng.integers(len(phase.stages)))]
     return duet_schedule("duet", size.frames * float(np.exp(rng.uniform(low, high))), size).only(stages)
+
+
+def _draw_kept(phase: LanguagePhase, entered: int, rng: np.random.Generator) -> int:
+    """How many of the tokens that enter of a frame are shown: all, or evenly on a log scale fewer."""
+    if rng.random() >= phase.thinned or entered <= phase.least:
+        return entered
+    return round(float(np.exp(rng.uniform(np.log(phase.least), np.log(entered)))))
 
 
 def ask(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:

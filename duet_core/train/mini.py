@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--no-duet", action="store_true", help="stop before DUET joins the loop: weights for comparison"
     )
     parser.add_argument("--start", type=Path, help="a duet-mini to go on from, with the last stage alone")
+    parser.add_argument("--phase", help="of the last stage this phase alone, by its name in the recipe")
     parser.add_argument("--minutes", type=float, help="end the last stage after so long, whatever steps came of it")
     parser.add_argument(
         "--all-tokens", action="store_true", help="the last stage without DUET, for comparison at equal time"
@@ -60,10 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     set_seed(options.seed)
-    work = Workshop(RECIPES[options.recipe], options.runs, options.workers, options.precision, options.start)
+    recipe = RECIPES[options.recipe]
+    phases = recipe.finishing(options.phase)
+    work = Workshop(recipe, options.runs, options.workers, options.precision, options.start)
     if options.start is None:
         work.raise_base()
-    marks = {} if options.no_duet else work.finish(options.all_tokens, options.minutes)
+    marks = {} if options.no_duet else work.finish(phases, options.all_tokens, options.minutes)
     export(work.model, build_processor(work.speech.tokenizer), options.out)
     print(json.dumps({name: round(mark, 3) for name, mark in marks.items()}))
     return 0
@@ -90,11 +93,12 @@ class Workshop:
         align_projector(pupil, self.library, recipe.align, self.runs / "align", self.accelerator())
         self.train("answer", pupil, self.library, recipe.answer)
 
-    def finish(self, all_tokens: bool = False, minutes: float | None = None) -> dict[str, float]:
-        """The last stage, DUET in its loop unless `all_tokens`; returns the marks of its last exam."""
-        phases = list(self.recipe.duet)
+    def finish(
+        self, phases: Sequence[LanguagePhase], all_tokens: bool = False, minutes: float | None = None
+    ) -> dict[str, float]:
+        """The phases of the last stage, DUET in the loop unless `all_tokens`; returns the marks of the last exam."""
         if minutes is not None:
-            phases[-1] = replace(phases[-1], steps=_ENDLESS, seconds=60 * minutes)
+            phases = [*phases[:-1], replace(phases[-1], steps=_ENDLESS, seconds=60 * minutes)]
         if all_tokens:
             phases = [replace(phase, reduced=0.0, reduced_clips=0.0) for phase in phases]
         return self.train("all-tokens" if all_tokens else "duet", self.pupil, self.library, phases)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from duet_core.errors import ModelError
 from duet_core.train.lessons import LanguagePhase
 from duet_core.train.model import Sizes
 from duet_core.train.pictures import PictureSet
@@ -58,6 +60,15 @@ class Recipe:
     duet: tuple[LanguagePhase, ...]
     check_every: int
 
+    def finishing(self, name: str | None = None) -> Sequence[LanguagePhase]:
+        """The phases of the last stage, or the one of this name; a ModelError lists them where there is none."""
+        if name is None:
+            return self.duet
+        if not (found := [phase for phase in self.duet if phase.name == name]):
+            names = ", ".join(phase.name for phase in self.duet)
+            raise ModelError(f"The last stage has no phase {name!r}; choose from {names}.")
+        return found
+
 
 DUET_MINI = Recipe(
     sizes=Sizes(),
@@ -103,6 +114,18 @@ DUET_MINI = Recipe(
             stages=("1", "1", "both"),
         ),
         _DUET,
+        replace(
+            _DUET,
+            name="half",
+            steps=800,
+            lr=2.5e-4,
+            written=0.04,
+            clips=0.88,
+            clip_budgets=(1500, 2500),
+            reduced_clips=0.75,
+            readings=False,
+            thinned=0.75,
+        ),
     ),
     check_every=200,
 )
