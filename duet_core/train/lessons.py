@@ -31,7 +31,7 @@ from duet_core.train.words import Speech
 
 ALL = GRID * GRID
 # How often an offered question is asked: what is easy less.
-_ASKED = {"existence": 0.35, "background": 0.15, "colour": 0.6, "presence": 0.2, "motion": 0.3, "direction": 0.3}
+_ASKED = {"existence": 0.35, "background": 0.15, "colour": 0.6, "presence": 0.4, "motion": 0.3, "direction": 0.3}
 _FIRST = ("caption", "number", "story")  # asked before any others
 _MOST = 3  # questions of a kind offered per subject, but of those that lag:
 _LAGGING = {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5}
