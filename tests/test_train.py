@@ -225,6 +225,15 @@ def test_a_phase_decides_whether_clips_tell_their_past(speech: Speech, views: Li
     assert (lesson.courses is not None) == readings
 
 
+@pytest.mark.parametrize("told", [0.0, 1.0])
+def test_blind_lessons_end_without_visual_tokens(speech: Speech, views: Library, told: float) -> None:
+    phase = LanguagePhase("x", 1, 2, 1e-3, 1e-3, written=told, clips=0.5, clip_batch=2, reduced=0.5, blind=1.0)
+    lessons = [draw_lesson(views, speech, phase, np.random.default_rng(step)) for step in range(8)]
+    assert all(lesson.drops[-1][1] == 0.0 for lesson in lessons)
+    alone = [lesson.drops for lesson in lessons if len(lesson.drops) == 1]
+    assert alone and set(alone) == {((3 * views.layers // 4, 0.0),)}
+
+
 def test_a_phase_that_is_not_there_is_refused_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
