@@ -55,7 +55,7 @@ class LanguagePhase(Phase):
     most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them. `readings`:
     whether visual tokens of clips also tell what came before them. `thinned`: share of the seen clip steps that show
     a part of the entering tokens, at least `least` of a frame. `blind`: share of the lessons that prune nothing else
-    whose last quarter of the layers sees no visual token, as in DUET's plans, at a fraction of what those cost.
+    whose last quarter of the layers sees no visual token, as in DUET's plans.
     """
 
     written: float = 0.0

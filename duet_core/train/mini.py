@@ -100,7 +100,7 @@ class Workshop:
         if minutes is not None:
             phases = [*phases[:-1], replace(phases[-1], steps=_ENDLESS, seconds=60 * minutes)]
         if all_tokens:
-            phases = [replace(phase, reduced=0.0, reduced_clips=0.0) for phase in phases]
+            phases = [replace(phase, reduced=0.0, reduced_clips=0.0, thinned=0.0, blind=0.0) for phase in phases]
         return self.train("all-tokens" if all_tokens else "duet", self.pupil, self.library, phases)
 
     def train(self, stage: str, pupil: Pupil, library: Library, phases: Sequence[LanguagePhase]) -> dict[str, float]:

@@ -21,4 +21,8 @@ def thinned(
     drawn = torch.from_numpy(rng.random(labels.shape[:2])) + _FAVOUR * (labels[..., 0] > 0)  # (B, F * n)
     chosen = drawn.unflatten(1, (frames, tokens)).topk(kept, dim=-1).indices.sort(-1).values  # (B, F, kept)
     rows = (chosen + tokens * torch.arange(frames)[:, None]).flatten(1)[..., None]  # (B, F * kept, 1)
-    return tuple(part.gather(1, rows.expand(-1, -1, part.shape[-1])) for part in (features, labels))  # type: ignore[return-value]
+    return _picked(features, rows), _picked(labels, rows)
+
+
+def _picked(part: Tensor, rows: Tensor) -> Tensor:
+    return part.gather(1, rows.expand(-1, -1, part.shape[-1]))  # (B, F * kept, width)
