@@ -130,7 +130,7 @@ def _seen_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np
     is_clip = bool(rng.random() < phase.clips)
     views = _shelf(library, is_clip, rng)
     plan = _draw_plan(phase, is_clip, library.size(views.frames), rng)
-    entered = ALL if plan.dominant is None else plan.dominant + plan.contextual
+    entered = plan.entering(library.size())
     kept = _draw_kept(phase, entered, rng) if is_clip else entered
     shown = show(views, _choose(views, phase.subjects(views.frames, kept), rng), rng)
     asked = [ask(subject, rng, phase.apart if plan.layers else phase.questions) for subject in shown.subjects]
@@ -205,16 +205,20 @@ def _flashes(subject: Subject) -> bool:
 def _draw_plan(phase: LanguagePhase, is_clip: bool, size: Size, rng: np.random.Generator) -> Plan:
     if rng.random() >= (phase.reduced_clips if is_clip else phase.reduced):
         return Plan(method="none")
-    low, high = np.log(phase.clip_budgets if is_clip else phase.budgets)
+    low, high = phase.clip_budgets if is_clip else phase.budgets
     stages = phase.stages[int(rng.integers(len(phase.stages)))]
-    return duet_schedule("duet", size.frames * float(np.exp(rng.uniform(low, high))), size).only(stages)
+    return duet_schedule("duet", size.frames * _log_uniform(rng, low, high), size).only(stages)
+
+
+def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _draw_kept(phase: LanguagePhase, entered: int, rng: np.random.Generator) -> int:
     """How many of the tokens that enter of a frame are shown: all, or evenly on a log scale fewer."""
     if rng.random() >= phase.thinned or entered <= phase.least:
         return entered
-    return round(float(np.exp(rng.uniform(np.log(phase.least), np.log(entered)))))
+    return round(_log_uniform(rng, phase.least, entered))
 
 
 def ask(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:
