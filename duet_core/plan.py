@@ -160,7 +160,7 @@ def duet_schedule(method: str, target: float, size: Size) -> Plan:
     """
     if target >= size.total:
         return Plan(method=method)
-    base = _scheduled(Plan(method=method), size.layers)
+    base = scheduled(Plan(method=method), size.layers)
     if target > _average(base, size.total, size.layers):
         return _milder(base, target, size)
     each = min(_choices(size), key=lambda n: abs(_average(base, size.entering(n), size.layers) - target))
@@ -177,7 +177,7 @@ def _choices(size: Size) -> range:
     return range(2, max(3, bisect_right(range(size.most + 1), size.total, key=size.entering)))
 
 
-def _scheduled(base: Plan, n_layers: int) -> Plan:
+def scheduled(base: Plan, n_layers: int) -> Plan:
     """Return the plan with DUET's pruning layers and ratios for a depth; a shallow model has fewer of them."""
     places = {n_layers // 2: _KEEP_AT_HALF, 3 * n_layers // 4: _KEEP_AT_THREE_QUARTERS}
     places.pop(0, None)

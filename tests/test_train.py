@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
 from duet_core.__main__ import main as command
@@ -32,6 +33,7 @@ from duet_core.train.muon import orthogonalise
 from duet_core.train.packing import pack
 from duet_core.train.pictures import PictureSet
 from duet_core.train.recipe import DUET_MINI
+from duet_core.train.stages import Pupil, lesson_at
 from duet_core.train.tower import choose_windows, features, pixels
 from duet_core.train.views import Views, remember, see
 from duet_core.train.words import Speech, build_processor, special_ids, world, world_tokenizer
@@ -232,6 +234,20 @@ def test_blind_lessons_end_without_visual_tokens(speech: Speech, views: Library,
     assert all(lesson.drops[-1][1] == 0.0 for lesson in lessons)
     alone = [lesson.drops for lesson in lessons if len(lesson.drops) == 1]
     assert alone and set(alone) == {((3 * views.layers // 4, 0.0),)}
+
+
+def test_lessons_in_words_may_lose_half_of_their_tokens_before_the_rest(speech: Speech, views: Library) -> None:
+    phase = LanguagePhase("x", 1, 2, 1e-3, 1e-3, written=1.0, written_clips=0.5, blind=1.0, halved=0.5)
+    drops = {draw_lesson(views, speech, phase, np.random.default_rng(step)).drops for step in range(12)}
+    half, last = views.layers // 2, 3 * views.layers // 4
+    assert drops == {((last, 0.0),), ((half, 0.5), (last, 0.0))}
+
+
+def test_another_seed_draws_other_lessons(speech: Speech, views: Library) -> None:
+    phase = LanguagePhase("x", 1, 2, 1e-3, 1e-3, written=1.0)
+    pupils = [Pupil(None, speech, None, (), seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
+    one, same, other = (lesson_at(pupil, views, phase, 5, Accelerator()).pack.ids for pupil in pupils)
+    assert torch.equal(one, same) and not torch.equal(one, other)
 
 
 def test_a_phase_that_is_not_there_is_refused_before_anything_is_trained(

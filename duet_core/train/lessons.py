@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from duet_core.merging import merge
-from duet_core.plan import Plan, Size, Stages, duet_schedule
+from duet_core.plan import Plan, Size, Stages, duet_schedule, scheduled
 from duet_core.scenes.actors import ClipLayout
 from duet_core.scenes.events import draw_clip_questions
 from duet_core.scenes.layout import make_layout
@@ -55,7 +55,8 @@ class LanguagePhase(Phase):
     most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them. `readings`:
     whether visual tokens of clips also tell what came before them. `thinned`: share of the seen clip steps that show
     a part of the entering tokens, at least `least` of a frame. `blind`: share of the lessons that prune nothing else
-    whose last quarter of the layers sees no visual token, as in DUET's plans.
+    whose last quarter of the layers sees no visual token, as in DUET's plans; `halved`: share of those in words that
+    lose half of their tokens before, as there, too.
     """
 
     written: float = 0.0
@@ -75,6 +76,7 @@ class LanguagePhase(Phase):
     thinned: float = 0.0
     least: int = 100
     blind: float = 0.0
+    halved: float = 0.0
 
     def subjects(self, frames: int, each: int) -> int:
         """How many subjects of so many frames, with `each` tokens a frame, a seen step takes."""
@@ -122,7 +124,8 @@ def draw_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.
     is_written = rng.random() < phase.written
     lesson = (_written_lesson if is_written else _seen_lesson)(library, speech, phase, rng)
     if not lesson.drops and rng.random() < phase.blind:
-        lesson = replace(lesson, drops=((3 * library.layers // 4, 0.0),))
+        is_halved = is_written and rng.random() < phase.halved
+        lesson = replace(lesson, drops=_drops(scheduled(Plan(), library.layers))[0 if is_halved else -1 :])
     return lesson if phase.readings else replace(lesson, courses=None)
 
 
@@ -169,7 +172,11 @@ def _lesson(
     labels: Tensor,
 ) -> Lesson:  # fmt: skip
     packed = pack(speech, asked, frames, features.shape[1] // frames)
-    return Lesson(features, labels, packed, tuple(zip(plan.layers, plan.keep, strict=True)), _past(shown.subjects))
+    return Lesson(features, labels, packed, _drops(plan), _past(shown.subjects))
+
+
+def _drops(plan: Plan) -> Drops:
+    return tuple(zip(plan.layers, plan.keep, strict=True))
 
 
 def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np.random.Generator) -> Lesson:

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs/mini"), help="pictures, views, checkpoints and logs")
     parser.add_argument("--workers", type=int, default=2, help="processes that paint pictures")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads that train")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the lessons; give a training that goes on another one")
     parser.add_argument(
         "--precision", default="bf16", choices=("bf16", "no"), help="of the arithmetic; weights are fp32"
     )
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_seed(options.seed)
     recipe = RECIPES[options.recipe]
     phases = recipe.finishing(options.phase)
-    work = Workshop(recipe, options.runs, options.workers, options.precision, options.start)
+    work = Workshop(recipe, options.runs, options.workers, options.precision, options.start, options.seed)
     if options.start is None:
         work.raise_base()
     marks = {} if options.no_duet else work.finish(phases, options.all_tokens, options.minutes)
@@ -75,8 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 class Workshop:
     """One training: its recipe, its folder, and the stages in order."""
 
-    def __init__(self, recipe: Recipe, runs: Path, workers: int, precision: str, start: Path | None = None) -> None:
-        self.recipe, self.runs, self.workers, self.precision = recipe, runs, workers, precision
+    def __init__(
+        self, recipe: Recipe, runs: Path, workers: int, precision: str, start: Path | None = None, seed: int = 0
+    ) -> None:
+        self.recipe, self.runs, self.workers, self.precision, self.seed = recipe, runs, workers, precision, seed
         if start is None:
             self.speech = Speech(world_tokenizer())
             tokenizer = self.speech.tokenizer
@@ -151,7 +153,7 @@ class Workshop:
         long = Size(ALL, self.recipe.sizes.text_layers, FRAMES)
         exams += [Exam("clips full", clips, Plan(method="none"), len(clips))]
         exams += [Exam(f"clips {r:.0%}", clips, _reduced(r, long), len(clips)) for r in _EXAM_CLIP_REDUCTIONS]
-        return Pupil(self.model, self.speech, Lexicon(self.speech), exams)
+        return Pupil(self.model, self.speech, Lexicon(self.speech), exams, self.seed)
 
 
 def _reduced(reduction: float, size: Size) -> Plan:

@@ -136,12 +136,13 @@ class AlignLesson(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Pupil:
-    """What the later stages train, and with what: everything but the lessons."""
+    """What the later stages train, and with what: everything but the lessons, which are drawn from `seed`."""
 
     model: LlavaForConditionalGeneration
     speech: Speech
     lexicon: Lexicon
     exams: Sequence[Exam]
+    seed: int = 0
 
 
 def align_projector(
@@ -150,7 +151,7 @@ def align_projector(
     """Bring projected patches near the words for what they show, before any question is asked."""
     lesson = AlignLesson(pupil.model, pupil.lexicon)
     trainer = Trainer.prepare(accelerator, lesson, optimisers([lesson.projector], ()), folder)
-    trainer.train([phase], lambda phase, step: (_lesson(pupil, library, phase, step, accelerator),))
+    trainer.train([phase], lambda phase, step: (lesson_at(pupil, library, phase, step, accelerator),))
 
 
 def train_language(
@@ -171,10 +172,13 @@ def train_language(
         lesson.train()
         return marks
 
-    trainer.train(phases, lambda phase, step: (_lesson(pupil, library, phase, step, accelerator),), check, check_every)
+    trainer.train(
+        phases, lambda phase, step: (lesson_at(pupil, library, phase, step, accelerator),), check, check_every
+    )
     return trainer.marks or check()
 
 
-def _lesson(pupil: Pupil, library: Library, phase: LanguagePhase, step: int, accelerator: Accelerator) -> Lesson:
-    rng = np.random.default_rng((7, step, accelerator.process_index))
+def lesson_at(pupil: Pupil, library: Library, phase: LanguagePhase, step: int, accelerator: Accelerator) -> Lesson:
+    """The lesson of a step: the same one whenever a training with the pupil's seed comes there."""
+    rng = np.random.default_rng((7, step, accelerator.process_index, pupil.seed))
     return draw_lesson(library, pupil.speech, phase, rng).to(accelerator.device)
