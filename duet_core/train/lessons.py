@@ -52,11 +52,11 @@ class LanguagePhase(Phase):
     `clips`, `written_clips`: share of clips among the seen and the written steps, `clip_batch` at most of seen ones.
     `reduced`, `reduced_clips`: share of seen steps with DUET in the loop, at budgets (average visual tokens per layer
     and picture) drawn evenly on a log scale from `budgets`; its `stages` are drawn from. A batch is so small that at
-    most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them. `readings`:
-    whether visual tokens of clips also tell what came before them. `thinned`: share of the seen clip steps that show
-    a part of the entering tokens, at least `least` of a frame. `blind`: share of the lessons that prune nothing else
-    whose last quarter of the layers sees no visual token, as in DUET's plans; `halved`: share of those in words that
-    lose half of their tokens before, as there, too.
+    most `tokens` visual tokens enter. `questions`: at most, per subject; `apart` where stage 2 parts them; `outside`:
+    share of those from outside the world. `readings`: whether visual tokens of clips also tell what came before them.
+    `thinned`: share of the seen clip steps that show a part of the entering tokens, at least `least` of a frame.
+    `blind`: share of the lessons that prune nothing else whose last quarter of the layers sees no visual token, as in
+    DUET's plans; `halved`: share of those in words that lose half of their tokens before, as there, too.
     """
 
     written: float = 0.0
@@ -72,6 +72,7 @@ class LanguagePhase(Phase):
     tokens: int = 7500
     questions: int = 10
     apart: int = 4
+    outside: float = _OUTSIDE
     readings: bool = True
     thinned: float = 0.0
     least: int = 100
@@ -136,7 +137,8 @@ def _seen_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng: np
     entered = plan.entering(library.size())
     kept = _draw_kept(phase, entered, rng) if is_clip else entered
     shown = show(views, _choose(views, phase.subjects(views.frames, kept), rng), rng)
-    asked = [ask(subject, rng, phase.apart if plan.layers else phase.questions) for subject in shown.subjects]
+    most = phase.apart if plan.layers else phase.questions
+    asked = [ask(subject, rng, most, phase.outside) for subject in shown.subjects]
     seen = entering(views, shown.rows, plan)
     if kept < entered:
         seen = thinned(*seen, views.frames, kept, rng)
@@ -183,7 +185,7 @@ def _written_lesson(library: Library, speech: Speech, phase: LanguagePhase, rng:
     is_clip = bool(rng.random() < phase.written_clips)
     views = _shelf(library.told or library, is_clip, rng)
     subjects = _choose(views, phase.written_batch[is_clip], rng)
-    asked = [ask(views.subjects[int(row)], rng, phase.questions) for row in subjects]
+    asked = [ask(views.subjects[int(row)], rng, phase.questions, phase.outside) for row in subjects]
     labels = written(views, subjects, rng)
     packed = pack(speech, asked, views.frames, labels.shape[1] // views.frames)
     return Lesson(None, labels, packed, (), _past([views.subjects[int(row)] for row in subjects]))
@@ -228,13 +230,13 @@ def _draw_kept(phase: LanguagePhase, entered: int, rng: np.random.Generator) -> 
     return round(_log_uniform(rng, phase.least, entered))
 
 
-def ask(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:
-    """Fresh questions about a subject, 1 to `most`, worded and typed as visitors do."""
+def ask(subject: Subject, rng: np.random.Generator, most: int, outside: float = _OUTSIDE) -> list[Question]:
+    """Fresh questions about a subject, 1 to `most`, worded and typed as visitors do, some from outside the world."""
     offered = _offered(subject, rng)
     taken = [question for question in offered if rng.random() < _ASKED.get(question.family, 1.0)] or offered[:1]
     mixed = [taken[k] for k in rng.permutation(len(taken))]
     chosen = sorted(mixed, key=lambda question: question.family not in _FIRST)[:most]
-    return [_worded(trained().refusal(rng) if rng.random() < _OUTSIDE else one, rng) for one in chosen]
+    return [_worded(trained().refusal(rng) if rng.random() < outside else one, rng) for one in chosen]
 
 
 def _offered(subject: Subject, rng: np.random.Generator) -> list[Question]:
