@@ -41,17 +41,16 @@ def find_learnt(method: str, model: Path | None, file: str | None = None) -> Lea
     From this `file`, or from whichever on the shelf is for the model; a PlanError where there is none.
     """
     paths = [Path(file)] if file else sorted(SHELF.glob("*.safetensors"))
-    headers = {path: _header(path, path.stat().st_mtime_ns) for path in paths if path.is_file()}
-    of_method = {path: header for path, header in headers.items() if header.get("method") == method}
-    for path, header in of_method.items():
-        if model is not None and _is_for(header, model):
+    of_method = [path for path in paths if _is_of(method, path)]
+    for path in of_method:
+        if model is not None and _is_for(_header(path), model):
             return Learnt(path, path.stat().st_mtime_ns)
     raise PlanError(_missing(method, file, bool(of_method)))
 
 
 def open_learnt(method: str, path: Path) -> Learnt:
     """Return what a method learnt for whichever model, to learn on from; a ModelError where the file is none of it."""
-    if not path.is_file() or _header(path, path.stat().st_mtime_ns).get("method") != method:
+    if not _is_of(method, path):
         raise ModelError(f"{path.name} holds no weights of the method {method}; name a file that train field wrote.")
     return Learnt(path, path.stat().st_mtime_ns)
 
@@ -94,6 +93,10 @@ def _digest(files: tuple[tuple[Path, int], ...]) -> str:
     return digest.hexdigest()
 
 
+def _is_of(method: str, path: Path) -> bool:
+    return path.is_file() and _header(path).get("method") == method
+
+
 def _is_for(header: Mapping[str, str], model: Path) -> bool:
     """Whether a file was learnt on a model; large ones are told apart by their bytes, without reading them."""
     try:
@@ -110,9 +113,13 @@ def _bytes(model: Path) -> int:
     return sum(path.stat().st_size for path in _files(model))
 
 
+def _header(path: Path) -> Mapping[str, str]:
+    """Return what a file says of itself, nothing where it is no such file."""
+    return _read_header(path, path.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=64)
-def _header(path: Path, stamp: int) -> Mapping[str, str]:
-    """Return what a file says of itself, nothing where it is no such file; `stamp` tells it from another there."""
+def _read_header(path: Path, stamp: int) -> Mapping[str, str]:  # `stamp` tells the file from another there before
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})

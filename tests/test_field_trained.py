@@ -26,9 +26,10 @@ from duet_core.scenes import make_scene, write_scenes
 from duet_core.scenes.clip import make_clip
 from duet_core.scenes.question import Question
 from duet_core.train import main as train
+from duet_core.train.asking import offer
 from duet_core.train.field import make_module, read_set
 from duet_core.train.field_lessons import KINDS, FieldPupil, Shelf
-from duet_core.train.lessons import offer, show
+from duet_core.train.lessons import show
 from duet_core.train.loop import read_log
 from duet_core.train.pictures import PictureSet
 from duet_core.train.recipe import TINY

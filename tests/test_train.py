@@ -22,10 +22,12 @@ from duet_core.scenes.question import REFUSALS, UNKNOWN, Question
 from duet_core.scenes.scene import compose
 from duet_core.scenes.things import BACKGROUNDS, COLOURS, COUNTS, NAMES, PLURAL
 from duet_core.train import main
+from duet_core.train.asking import offer
 from duet_core.train.attention import attend
+from duet_core.train.entering import entering, written
 from duet_core.train.labels import COLUMNS, GRID, owners, table
 from duet_core.train.language import answer_logits
-from duet_core.train.lessons import LanguagePhase, Library, draw_lesson, entering, offer, written
+from duet_core.train.lessons import LanguagePhase, Library, draw_lesson
 from duet_core.train.lexicon import SPOKEN, Lexicon
 from duet_core.train.loop import read_log
 from duet_core.train.model import Sizes, build_config, build_model

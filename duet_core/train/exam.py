@@ -16,7 +16,8 @@ import torch
 
 from duet_core.plan import Plan
 from duet_core.scenes.question import Question
-from duet_core.train.lessons import offer, seen_lesson, show
+from duet_core.train.asking import offer
+from duet_core.train.lessons import seen_lesson, show
 from duet_core.train.views import Views
 from duet_core.train.words import Speech
 

@@ -18,9 +18,10 @@ from transformers import LlavaForConditionalGeneration
 from duet_core.methods.quecc_trained import STRIDES, QueCC
 from duet_core.methods.vq_attn import MOST, VQAttn, codes_of
 from duet_core.scenes.question import Question
+from duet_core.train.asking import ask, offer
 from duet_core.train.labels import GRID
 from duet_core.train.language import Answers, answer_logits
-from duet_core.train.lessons import Shown, ask, offer, show
+from duet_core.train.lessons import Shown, show
 from duet_core.train.loop import Losses
 from duet_core.train.packing import Pack, pack
 from duet_core.train.views import Views

@@ -1,8 +1,7 @@
-"""What the language model is shown: which subjects, which of their tokens, which questions in which words."""
+"""What the language model is shown in one step of training: which subjects, under which plan, seen or told in words."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,15 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from duet_core.merging import merge
 from duet_core.plan import Plan, Size, Stages, duet_schedule, scheduled
 from duet_core.scenes.actors import ClipLayout
-from duet_core.scenes.events import draw_clip_questions
-from duet_core.scenes.layout import make_layout
-from duet_core.scenes.question import REFUSALS, UNKNOWN, Question
-from duet_core.scenes.questions import draw_questions
-from duet_core.scenes.wordings import sloppy, trained
-from duet_core.train.labels import COLUMNS, GRID
+from duet_core.scenes.question import Question
+from duet_core.train.asking import OUTSIDE, ask
+from duet_core.train.entering import entering, written
+from duet_core.train.labels import GRID
 from duet_core.train.language import Drops
 from duet_core.train.loop import Phase
 from duet_core.train.packing import Pack, pack
@@ -30,18 +26,8 @@ from duet_core.train.views import Views
 from duet_core.train.words import Speech
 
 ALL = GRID * GRID
-# How often an offered question is asked: what is easy less.
-_ASKED = {"existence": 0.35, "background": 0.15, "colour": 0.6, "presence": 0.4, "motion": 0.3, "direction": 0.3}
-_FIRST = ("caption", "number", "story")  # asked before any others
-_MOST = 3  # questions of a kind offered per subject, but of those that lag:
-_LAGGING = {"is_beyond": 7, "what_beyond": 5, "what_at": 4, "count": 5}
-_OUTSIDE = 0.1  # share of questions from outside the world
-_CANONICAL = 0.15  # share of questions in canonical wording
 _OFTEN = 2.5  # how much more often than others a clip is shown in which something flashes: counting is learnt last
 _FOREIGN = 0.06  # share of steps on pictures that are no scene
-_UNREAD = 0.06  # share of labels that a written token lacks, as a patch may be read wrong
-# Shares of pictures whose patches do not tell this at all, as the tower often cannot: it must be worked out.
-_HIDDEN = {"count": 0.7, "rank": 0.4}
 
 
 @dataclass(frozen=True)
@@ -72,7 +58,7 @@ class LanguagePhase(Phase):
     tokens: int = 7500
     questions: int = 10
     apart: int = 4
-    outside: float = _OUTSIDE
+    outside: float = OUTSIDE
     readings: bool = True
     thinned: float = 0.0
     least: int = 100
@@ -228,76 +214,3 @@ def _draw_kept(phase: LanguagePhase, entered: int, rng: np.random.Generator) -> 
     if rng.random() >= phase.thinned or entered <= phase.least:
         return entered
     return round(_log_uniform(rng, phase.least, entered))
-
-
-def ask(subject: Subject, rng: np.random.Generator, most: int, outside: float = _OUTSIDE) -> list[Question]:
-    """Fresh questions about a subject, 1 to `most`, worded and typed as visitors do, some from outside the world."""
-    offered = _offered(subject, rng)
-    taken = [question for question in offered if rng.random() < _ASKED.get(question.family, 1.0)] or offered[:1]
-    mixed = [taken[k] for k in rng.permutation(len(taken))]
-    chosen = sorted(mixed, key=lambda question: question.family not in _FIRST)[:most]
-    return [_worded(trained().refusal(rng) if rng.random() < outside else one, rng) for one in chosen]
-
-
-def _offered(subject: Subject, rng: np.random.Generator) -> list[Question]:
-    """A few questions of every kind, more of those that are learnt last."""
-    counts: Counter[str] = Counter()
-    few = []
-    for question in offer(subject, rng, max(_LAGGING.values())):
-        counts[question.kind] += 1
-        if counts[question.kind] <= _LAGGING.get(question.kind, _MOST):
-            few.append(question)
-    return few
-
-
-def offer(subject: Subject, rng: np.random.Generator, most: int) -> list[Question]:
-    """Questions about a scene or a clip; those about anything, all unanswerable, for a picture that is no scene."""
-    if isinstance(subject, ClipLayout):
-        return list(draw_clip_questions(subject, rng, most))
-    if subject is not None:
-        return list(draw_questions(subject, rng, most))
-    elsewhere = draw_questions(make_layout(rng), rng, most)
-    return [replace(question, family=REFUSALS, answer=UNKNOWN) for question in elsewhere]
-
-
-def _worded(question: Question, rng: np.random.Generator) -> Question:
-    if question.kind and rng.random() >= _CANONICAL:
-        question = trained().reword(question, rng)
-    return replace(question, text=sloppy(question.text, rng))
-
-
-def entering(views: Views, rows: np.ndarray, plan: Plan) -> tuple[Tensor, Tensor]:
-    """Features (B, F * n1, Dv) of what enters of these pictures under the plan, and its labels (B, F * n1, columns)."""
-    features = torch.from_numpy(views.features[rows].astype(np.float32))  # (B * F, 577, Dv)
-    table = views.tables[rows[:, None], views.owners[rows]].astype(np.int64)  # (B * F, 576, columns)
-    labels = torch.from_numpy(np.pad(table, ((0, 0), (1, 0), (0, 0))))  # CLS shows nothing of its own
-    if plan.dominant is None:
-        tokens, labels = features[:, 1:], labels[:, 1:]
-    else:
-        keys = torch.from_numpy(views.keys[rows].astype(np.float32))
-        scores = torch.from_numpy(views.scores[rows].astype(np.float32))
-        merged = merge(features, keys, scores, plan.dominant, plan.contextual, plan.cluster_width)
-        tokens = merged.tokens  # (B * F, n1, Dv)
-        own = labels.gather(1, merged.dominant[..., None].expand(-1, -1, labels.shape[-1]))
-        labels = torch.nn.functional.pad(own, (0, 0, 0, tokens.shape[1] - own.shape[1]))  # merged ones show a mixture
-    shape = len(rows) // views.frames, views.frames * tokens.shape[1]
-    return tokens.reshape(*shape, -1), labels.reshape(*shape, -1)
-
-
-def written(views: Views, subjects: np.ndarray, rng: np.random.Generator) -> Tensor:
-    """The labels (B, F * n, columns) of a few tokens per picture: every thing some times, in reading order."""
-    rows = views.rows(subjects)
-    count = int(rng.integers(5, 13)) if views.frames > 1 else int(rng.integers(10, 41))
-    tables = views.tables[rows].astype(np.int64)
-    things = (tables[:, 1:, 0] > 0).sum(1)
-    chosen = rng.integers(0, things[:, None] + 1, (len(rows), count))
-    seats = np.minimum(np.arange(count), things[:, None])  # the first seats go to each thing once
-    chosen = np.where(np.arange(count) <= things[:, None], seats, chosen)
-    # Background tokens lie between the things, wherever.
-    order = np.where(chosen == 0, rng.random(chosen.shape) * (things[:, None] + 1), chosen)
-    chosen = np.take_along_axis(chosen, order.argsort(1), 1)
-    labels = tables[np.arange(len(rows))[:, None], chosen]  # (B * F, n, columns)
-    labels = labels * (rng.random(labels.shape) > _UNREAD)
-    for column, chance in _HIDDEN.items():
-        labels[..., list(COLUMNS).index(column)] *= rng.random((len(rows), 1)) > chance
-    return torch.from_numpy(labels).reshape(len(subjects), -1, len(COLUMNS))
