@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForCon
 from duet_core.__main__ import main as command
 from duet_core.backbones import wrap
 from duet_core.engine import Model
+from duet_core.errors import PlanError
 from duet_core.plan import Plan
 from duet_core.scenes import FIRST_TRAINING_SEED, make_scene
 from duet_core.scenes.actors import FRAMES
@@ -245,6 +247,26 @@ def test_lessons_in_words_may_lose_half_of_their_tokens_before_the_rest(speech: 
     assert drops == {((last, 0.0),), ((half, 0.5), (last, 0.0))}
 
 
+def test_the_phase_for_half_of_the_tokens_shows_half_of_them(speech: Speech, views: Library) -> None:
+    (half,) = DUET_MINI.finishing("half")
+    phase = replace(half, written=0.0, clips=1.0, clip_batch=1, questions=1, apart=1, reduced_clips=1.0, thinned=0.0)
+    paper = Library(views.scenes, views.foreign, views.clips, DUET_MINI.sizes.text_layers)
+    full = FRAMES * 576
+    for step in range(6):
+        lesson = draw_lesson(paper, speech, phase, np.random.default_rng(step))
+        counts = Plan(layers=(4, 6), keep=tuple(keep for _, keep in lesson.drops)).tokens_per_layer(
+            lesson.labels.shape[1], 8
+        )
+        assert [layer for layer, _ in lesson.drops] == [4, 6]
+        assert sum(counts) / len(counts) / full == pytest.approx(1 - 0.531, abs=0.035)
+
+
+@pytest.mark.parametrize("name", ["budgets", "clip_budgets"])
+def test_a_budget_that_would_reduce_nothing_is_refused(name: str) -> None:
+    with pytest.raises(PlanError, match="go up to 2300 visual tokens a picture, of which it has 576; give"):
+        LanguagePhase("half", 1, 2, 1e-3, 1e-3, **{name: (2050, 2300)})
+
+
 def test_another_seed_draws_other_lessons(speech: Speech, views: Library) -> None:
     phase = LanguagePhase("x", 1, 2, 1e-3, 1e-3, written=1.0)
     pupils = [Pupil(None, speech, None, (), seed) for seed in (0, 0, 1)]  # type: ignore[arg-type]
@@ -256,7 +278,8 @@ def test_a_phase_that_is_not_there_is_refused_before_anything_is_trained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     argv = ["train", "mini", "--phase", "hlaf", "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
-    assert command(argv) == 2 and "no phase 'hlaf'; choose from clips, few, duet, half." in capsys.readouterr().err
+    assert command(argv) == 2
+    assert "no phase 'hlaf'; choose from clips, few, duet, thinned, half." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from duet_core.errors import PlanError
 from duet_core.plan import Plan, Size, Stages, duet_schedule, scheduled
 from duet_core.scenes.actors import ClipLayout
 from duet_core.scenes.question import Question
@@ -64,6 +65,15 @@ class LanguagePhase(Phase):
     least: int = 100
     blind: float = 0.0
     halved: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a budget of more tokens than a picture has with a PlanError: it would reduce nothing, unnoticed."""
+        for name in ("budgets", "clip_budgets"):
+            if (most := max(getattr(self, name))) > ALL:
+                raise PlanError(
+                    f"The {name} of phase {self.name} go up to {most:g} visual tokens a picture, of which it has {ALL};"
+                    " give those of one picture, not of a whole clip."
+                )
 
     def subjects(self, frames: int, each: int) -> int:
         """How many subjects of so many frames, with `each` tokens a frame, a seen step takes."""
