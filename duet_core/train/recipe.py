@@ -133,8 +133,8 @@ DUET_MINI = Recipe(
         replace(
             _DUET,
             name="half",
-            steps=1000,
-            lr=2e-4,
+            steps=550,
+            lr=2.5e-4,
             lr_end=4e-6,
             written=0.15,
             written_clips=0.8,
