@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -30,6 +31,7 @@ from duet_core.memory import trim
 from duet_core.plan import Plan, Size
 
 SeriesEvent = Phase | Downloading | Begun | Said | Ended | Failed
+_DRAW_SECONDS = 0.1  # on a laptop the page draws the trace with the cores that measuring would take from it
 _shelf, _running = Shelf(), threading.Lock()
 _recent = Recent()  # under the lock
 
@@ -101,6 +103,7 @@ def _run(model: Model, job: Job, settings: Settings) -> Generator[Event, None, N
         if not job.measure:
             return
         yield Phase("measuring")
+        time.sleep(_DRAW_SECONDS)
         repeats = affordable_repeats(costs, settings.repeats)
         yield (yield from _measured(model, job, [full, reduced], repeats))
 

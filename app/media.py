@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
-from gradio.exceptions import InvalidPathError
 from gradio.utils import get_upload_folder
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from app import messages
-from app.fairness import FairQueue
-from app.faults import told
 from app.settings import Settings
 from duet_core.errors import PictureError
 from duet_core.pictures import to_rgb
@@ -42,39 +38,6 @@ def confined(given: str | None, refusal: str) -> str:
     if not given or not path.is_relative_to(Path(get_upload_folder()).resolve()):
         raise gr.Error(refusal, print_exception=False)
     return str(path)
-
-
-class SafePage(gr.Blocks):
-    """A page whose every refusal and fault is one of our sentences: Gradio's own reach a caller without any text."""
-
-    def queue_fairly(self, settings: Settings) -> None:
-        """Take our queue in place of Gradio's own."""
-        self.queue(api_open=False, default_concurrency_limit=1)  # nobody runs what waits in it past it
-        self._queue = FairQueue(
-            settings, live_updates=True, concurrency_count=self.max_threads, update_intervals=1, blocks=self,
-            default_concurrency_limit=1,
-        )  # fmt: skip
-
-    async def process_api(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Run one event, or raise an error with one of our sentences; no other error leaves a handler."""
-        try:
-            return await super().process_api(*args, **kwargs)
-        except gr.Error as error:
-            error.print_exception = False  # its text may quote what was sent, which no log may hold
-            raise
-        except Exception as error:
-            raise gr.Error(told(error), print_exception=False) from error
-
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> list[Any]:
-        """Turn posted values into arguments, or raise an error with one of our sentences."""
-        try:
-            return await super().preprocess_data(*args, **kwargs)
-        except gr.Error:
-            raise
-        except InvalidPathError as error:
-            raise gr.Error(messages.NOT_UPLOADED, print_exception=False) from error
-        except Exception as error:
-            raise gr.Error(messages.UNREADABLE, print_exception=False) from error
 
 
 def open_picture(path: str | None, settings: Settings) -> Image.Image:

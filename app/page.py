@@ -14,8 +14,8 @@ from app.given import CLIP, PICTURE
 from app.handlers import Desk
 from app.inputs import Beside, Inputs, html, question_side
 from app.keep import keep_row, open_links
-from app.media import SafePage
 from app.patchmap import PatchMap
+from app.safepage import SafePage
 from app.settings import Settings
 from app.slider import FOLLOW, FOLLOW_UNLESS_EXACT
 from app.tabs import series_tabs

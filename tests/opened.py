@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -42,9 +43,16 @@ def page(browser, served, request) -> Iterator[Page]:
 
 
 def ask(page: Page) -> None:
-    """Press Ask and wait until this very run is over: its figures are new ones, and Ask can be pressed again."""
+    """Press Ask and wait until this very run is over."""
+    with run_over(page):
+        page.click("#ask")
+
+
+@contextmanager
+def run_over(page: Page) -> Iterator[None]:
+    """Wait until the run that is begun inside is over: its figures are new ones, and Ask can be pressed again."""
     page.evaluate("document.querySelector('#figures table')?.setAttribute('data-old', '')")
-    page.click("#ask")
+    yield
     measured = page.locator("#figures table:not([data-old])")
     expect(measured).to_be_visible(timeout=200_000)  # on a busy machine it takes its time
     expect(page.locator("#ask")).to_be_enabled()
